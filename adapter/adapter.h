@@ -1,0 +1,225 @@
+/* How a node reaches the others: the contract between the gateway and what carries its
+ * rooms. Read this first. `memory` (memory.c: one node, no Redis) is the reference;
+ * `redis` joins any number of nodes and Node servers. Both pass tests/adapter.
+ *
+ * The adapter carries messages and keeps presence; which socket is a local member of
+ * which room is the gateway's business. The gateway subscribes to a room while it has
+ * local members there, at most once.
+ *
+ * Rules, for every adapter:
+ * - Nothing calls back from inside a call: events and `done` functions run later, from
+ * the loop or from adapter_turn.
+ * - Every `done` that is not NULL runs exactly once. When the adapter closes first, it
+ * runs with ERR_CLOSED before `closed` does.
+ * - Slices passed in are borrowed for the call, slices passed to callbacks likewise.
+ * - A room's messages arrive in one order on all nodes, the publisher's own included: it
+ *   hears its own message when everybody does, not before.
+ * - After a subscribe is done with ERR_OK nothing published to the room later is missed
+ *   while the adapter stays up. Subscriptions are restored before on_state says up again.
+ * - What waits while the backend is away is bounded in bytes and in time.
+ * - Everything happens on the loop's thread. */
+#ifndef GATEHOUSE_ADAPTER_ADAPTER_H
+#define GATEHOUSE_ADAPTER_ADAPTER_H
+
+#include <uv.h>
+
+#include "adapter/env.h"
+#include "proto/cluster.h"
+#include "proto/id.h"
+
+struct adapter_member {
+	struct slice sid;  /* ID_LEN characters */
+	struct slice user; /* empty: none */
+};
+
+enum adapter_log_level { ADAPTER_LOG_INFO, ADAPTER_LOG_WARN, ADAPTER_LOG_ERROR };
+
+/* What the gateway hears. Every member is set. */
+struct adapter_events {
+	/* A broadcast for this node: to a namespace added before, to a subscribed room,
+	 * to the own-id room of one of this node's sockets, or to several rooms, of which
+	 * any may have no member here. */
+	void (*on_message)(void *ctx, const struct cluster_broadcast *b);
+	/* Up: publishes go through and all subscriptions live. Down: neither. `gap`, with
+	 * up: messages may have been missed since it was up before. Said on change only;
+	 * an adapter begins down. */
+	void (*on_state)(void *ctx, bool up, bool gap);
+	/* The backend forgot this node's presence (its data was lost, or it took this
+	 * node for dead): the gateway adds every member again. */
+	void (*on_presence_lost)(void *ctx);
+	/* A member that a dead node left behind was removed. One node hears of each. */
+	void (*on_member_lost)(void *ctx, struct slice nsp, struct slice room,
+			       const struct adapter_member *m);
+	/* One line for the log. `id` is stable, `text` is "key=value …" or empty. */
+	void (*on_log)(void *ctx, enum adapter_log_level level, const char *id,
+		       const char *text);
+};
+
+typedef void adapter_done_fn(void *arg, enum err err);
+/* `count`: members of the room in the whole cluster after the change; 0 on error. */
+typedef void adapter_count_fn(void *arg, enum err err, uint64_t count);
+/* A page of members, by socket id; `more`: some come after the last of it. */
+typedef void adapter_members_fn(void *arg, enum err err, uint64_t count,
+				const struct adapter_member *members, size_t n,
+				bool more);
+
+struct adapter_stats {
+	/* since start */
+	uint64_t published, publish_failed, publish_unconfirmed;
+	uint64_t received, received_bytes, malformed;
+	uint64_t connects, gaps, ghosts_reaped;
+	/* now */
+	uint64_t publish_waiting, publish_waiting_bytes, subscriptions;
+	uint64_t rtt_us; /* of the last answered probe; 0: none yet, or no backend */
+	bool up;
+};
+
+struct adapter;
+
+/* One table per implementation; the gateway calls the adapter_* functions below. */
+struct adapter_ops {
+	const char *name;
+	void (*open)(struct adapter *a);
+	void (*add_namespace)(struct adapter *a, struct slice nsp);
+	void (*publish)(struct adapter *a, const struct cluster_broadcast *b,
+			adapter_done_fn *done, void *arg);
+	void (*subscribe)(struct adapter *a, struct slice nsp, struct slice room,
+			  adapter_done_fn *done, void *arg);
+	void (*unsubscribe)(struct adapter *a, struct slice nsp, struct slice room);
+	void (*presence_add)(struct adapter *a, struct slice nsp, struct slice room,
+			     const struct adapter_member *m, adapter_count_fn *done,
+			     void *arg);
+	void (*presence_remove)(struct adapter *a, struct slice nsp, struct slice room,
+				const struct adapter_member *m, adapter_count_fn *done,
+				void *arg);
+	void (*presence_list)(struct adapter *a, struct slice nsp, struct slice room,
+			      struct slice after, size_t limit, adapter_members_fn *done,
+			      void *arg);
+	bool (*turn)(struct adapter *a);
+	void (*stats)(const struct adapter *a, struct adapter_stats *s);
+	void (*close)(struct adapter *a, void (*closed)(void *arg), void *arg);
+};
+
+/* Embedded as the first member of each implementation. */
+struct adapter {
+	const struct adapter_ops *ops;
+	const struct adapter_events *events;
+	void *ctx; /* for events */
+	const struct env *env;
+	char node_code[NODE_CODE_LEN + 1];
+};
+
+struct adapter_options {
+	uv_loop_t *loop;
+	const struct env *env;
+	const struct adapter_events *events;
+	void *ctx;
+	const char *node_code; /* NODE_CODE_LEN characters, unique in the cluster */
+	size_t publish_waiting_bytes_max; /* publishes that are not answered yet */
+	uint64_t
+		publish_wait_ms_max; /* how long one may wait for the backend to return */
+	uint64_t presence_lease_ms;  /* how long a dead node's members may stay listed */
+};
+
+struct adapter_redis_options {
+	const char *host; /* NULL: `path` */
+	uint16_t port;
+	const char *path;		 /* unix socket */
+	const char *username, *password; /* NULL: none */
+	unsigned db;
+	const char *key;	   /* channel prefix, "socket.io" */
+	uint64_t reply_timeout_ms; /* a connection silent for longer counts as cut */
+	uint64_t backoff_ms_min,
+		backoff_ms_max; /* between tries to connect, with jitter */
+};
+
+/* Options are copied; loop, env, events and ctx outlive the adapter. */
+struct adapter *adapter_memory_new(const struct adapter_options *o);
+struct adapter *adapter_redis_new(const struct adapter_options *o,
+				  const struct adapter_redis_options *r);
+
+/* Begin to connect. Namespaces are added before. */
+static inline void adapter_open(struct adapter *a)
+{
+	a->ops->open(a);
+}
+
+/* Carry this namespace: its own channel and the own-id rooms of this node's sockets. */
+static inline void adapter_add_namespace(struct adapter *a, struct slice nsp)
+{
+	a->ops->add_namespace(a, nsp);
+}
+
+/* Send a broadcast (b->uid and b->foreign are ignored). done(ERR_OK): the backend has it.
+ * CLUSTER_LOCAL: this node alone hears it, in this adapter's order, also while it is
+ * down. ERR_UNAVAILABLE: not sent, the backend was away for publish_wait_ms_max.
+ * ERR_FULL: not sent, too much is waiting. ERR_UNCONFIRMED: the connection broke before
+ * the answer; it may have been delivered, and is not sent again. */
+static inline void adapter_publish(struct adapter *a, const struct cluster_broadcast *b,
+				   adapter_done_fn *done, void *arg)
+{
+	a->ops->publish(a, b, done, arg);
+}
+
+/* Hear what is published to the room. While the backend is away it waits for up to
+ * publish_wait_ms_max, then ERR_UNAVAILABLE: not subscribed. Unsubscribing before the
+ * answer makes it ERR_CLOSED. */
+static inline void adapter_subscribe(struct adapter *a, struct slice nsp,
+				     struct slice room, adapter_done_fn *done, void *arg)
+{
+	a->ops->subscribe(a, nsp, room, done, arg);
+}
+
+static inline void adapter_unsubscribe(struct adapter *a, struct slice nsp,
+				       struct slice room)
+{
+	a->ops->unsubscribe(a, nsp, room);
+}
+
+/* Presence: who is in a room, in the whole cluster. Adding twice is adding once. While
+ * the backend is away they fail with ERR_UNAVAILABLE after publish_wait_ms_max; a removal
+ * that failed is made good by the adapter when the backend is back. */
+static inline void adapter_presence_add(struct adapter *a, struct slice nsp,
+					struct slice room, const struct adapter_member *m,
+					adapter_count_fn *done, void *arg)
+{
+	a->ops->presence_add(a, nsp, room, m, done, arg);
+}
+
+static inline void adapter_presence_remove(struct adapter *a, struct slice nsp,
+					   struct slice room,
+					   const struct adapter_member *m,
+					   adapter_count_fn *done, void *arg)
+{
+	a->ops->presence_remove(a, nsp, room, m, done, arg);
+}
+
+/* Members whose id sorts behind `after` (empty: from the first), `limit` at most. */
+static inline void adapter_presence_list(struct adapter *a, struct slice nsp,
+					 struct slice room, struct slice after,
+					 size_t limit, adapter_members_fn *done,
+					 void *arg)
+{
+	a->ops->presence_list(a, nsp, room, after, limit, done, arg);
+}
+
+/* Once per loop turn, before the loop sleeps: send what was gathered in this turn, run
+ * what is due. True if a callback ran, so that there may be more to do. */
+static inline bool adapter_turn(struct adapter *a)
+{
+	return a->ops->turn(a);
+}
+
+static inline void adapter_stats_get(const struct adapter *a, struct adapter_stats *s)
+{
+	a->ops->stats(a, s);
+}
+
+/* Finish: this node's presence is removed if the backend answers within a second, all
+ * `done` functions have run, then `closed` is called and the adapter is freed. */
+static inline void adapter_close(struct adapter *a, void (*closed)(void *arg), void *arg)
+{
+	a->ops->close(a, closed, arg);
+}
+
+#endif

@@ -1,0 +1,39 @@
+/* An application is what answers clients: it hears that sockets connect, what they emit
+ * and that they leave. The built-in room events (rooms_app.c) are one; a test's echo
+ * server is another; workers will be a third. A namespace names the applications that
+ * serve it; an event goes to each in turn until one takes it.
+ *
+ * Sockets are borrowed: a `struct socket *` is valid from on_connect until on_disconnect
+ * returns. Who waits for something in between keeps the socket's id and asks for it
+ * again. */
+#ifndef GATEHOUSE_GATEWAY_APP_H
+#define GATEHOUSE_GATEWAY_APP_H
+
+#include "proto/err.h"
+#include "proto/slice.h"
+
+struct socket;
+struct node;
+
+struct app_event {
+	struct slice name; /* of the event; a number is its decimal string */
+	struct slice data; /* encoded array: name, arguments; borrowed for the call */
+	bool wants_ack;
+	uint64_t ack_id; /* for socket_ack, once, at any time while the socket lives */
+};
+
+struct app_ops {
+	const char *name; /* as in the configuration */
+	/* `node` outlives the application. */
+	void *(*open)(struct node *node);
+	void (*close)(void *app);
+	/* The client has its CONNECT reply in its outbox. `auth`: what it sent with its
+	 * CONNECT, an encoded map or empty. */
+	void (*on_connect)(void *app, struct socket *s, struct slice auth);
+	/* True: taken (answered now or later). False: not this application's. */
+	bool (*on_event)(void *app, struct socket *s, const struct app_event *e);
+	/* The socket is out of its rooms afterwards; nothing reaches it any more. */
+	void (*on_disconnect)(void *app, struct socket *s, const char *reason);
+};
+
+#endif

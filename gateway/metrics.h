@@ -1,0 +1,66 @@
+/* Counters and gauges, as Prometheus reads them. One table; the exposition and the
+ * reference come from it. Plain integers: one loop, one thread.
+ *
+ * X(kind, field, name, label, help): kind COUNTER or GAUGE; label is "" or key="value".
+ * Rows of one name stand together. */
+#ifndef GATEHOUSE_GATEWAY_METRICS_H
+#define GATEHOUSE_GATEWAY_METRICS_H
+
+#include "proto/buf.h"
+
+/* clang-format off */
+#define METRICS_TABLE(X)                                                                  \
+	X(GAUGE, conns, "gatehouse_conns", "transport=\"websocket\"", "Connections open now") \
+	X(COUNTER, conns_opened, "gatehouse_conns_opened_total", "", "Connections opened") \
+	X(COUNTER, conns_refused_max, "gatehouse_conns_refused_total", "reason=\"max\"", "Connections refused before they opened") \
+	X(COUNTER, conns_refused_origin, "gatehouse_conns_refused_total", "reason=\"origin\"", "") \
+	X(COUNTER, conns_refused_bad_request, "gatehouse_conns_refused_total", "reason=\"bad_request\"", "") \
+	X(COUNTER, closes_peer, "gatehouse_conns_closed_total", "reason=\"peer\"", "Connections closed") \
+	X(COUNTER, closes_ping_timeout, "gatehouse_conns_closed_total", "reason=\"ping_timeout\"", "") \
+	X(COUNTER, closes_connect_timeout, "gatehouse_conns_closed_total", "reason=\"connect_timeout\"", "") \
+	X(COUNTER, closes_parse_error, "gatehouse_conns_closed_total", "reason=\"parse_error\"", "") \
+	X(COUNTER, closes_too_big, "gatehouse_conns_closed_total", "reason=\"too_big\"", "") \
+	X(COUNTER, closes_slow_reader, "gatehouse_conns_closed_total", "reason=\"slow_reader\"", "") \
+	X(COUNTER, closes_backend_away, "gatehouse_conns_closed_total", "reason=\"backend_away\"", "") \
+	X(COUNTER, closes_shutdown, "gatehouse_conns_closed_total", "reason=\"shutdown\"", "") \
+	X(COUNTER, closes_server, "gatehouse_conns_closed_total", "reason=\"server\"", "") \
+	X(GAUGE, sockets, "gatehouse_sockets", "", "Sockets: connections to namespaces, open now") \
+	X(COUNTER, connects_refused, "gatehouse_connects_refused_total", "", "CONNECT packets answered with an error") \
+	X(GAUGE, rooms, "gatehouse_rooms", "", "Rooms with members on this node") \
+	X(COUNTER, packets_in, "gatehouse_packets_received_total", "", "Engine.IO packets from clients") \
+	X(COUNTER, bytes_in, "gatehouse_received_bytes_total", "", "Payload bytes from clients") \
+	X(COUNTER, packets_out, "gatehouse_packets_sent_total", "", "Engine.IO packets handed to the kernel") \
+	X(COUNTER, bytes_out, "gatehouse_sent_bytes_total", "", "Bytes handed to the kernel") \
+	X(COUNTER, writes, "gatehouse_writes_total", "", "Writes to clients; packets sent per write tell how well they batch") \
+	X(COUNTER, outbox_dropped, "gatehouse_outbox_dropped_total", "", "Volatile events dropped for slow clients") \
+	X(COUNTER, events_unhandled, "gatehouse_events_unhandled_total", "", "Events no application knows") \
+	X(COUNTER, events_refused, "gatehouse_events_refused_total", "", "Built-in events answered with an error") \
+	X(COUNTER, events_lost, "gatehouse_events_lost_total", "", "Events without an ack that could not be published") \
+	X(COUNTER, throttled, "gatehouse_throttled_total", "", "Times a client that sent too fast was made to wait") \
+	X(GAUGE, backend_up, "gatehouse_backend_up", "", "1 while the adapter's backend is connected and subscribed") \
+	X(COUNTER, backend_connects, "gatehouse_backend_connects_total", "", "Connections made to the backend") \
+	X(COUNTER, backend_gaps, "gatehouse_backend_gaps_total", "", "Times subscriptions were interrupted, so that messages may have been missed") \
+	X(COUNTER, backend_published, "gatehouse_published_total", "", "Messages the backend confirmed") \
+	X(COUNTER, backend_publish_failed, "gatehouse_publish_failed_total", "", "Messages not published: backend away too long, or too many waiting") \
+	X(COUNTER, backend_publish_unconfirmed, "gatehouse_publish_unconfirmed_total", "", "Messages whose connection broke before the answer") \
+	X(GAUGE, backend_publish_waiting_bytes, "gatehouse_publish_waiting_bytes", "", "Bytes of messages not answered yet") \
+	X(COUNTER, backend_received, "gatehouse_backend_received_total", "", "Messages from the backend") \
+	X(COUNTER, backend_received_bytes, "gatehouse_backend_received_bytes_total", "", "Bytes of messages from the backend") \
+	X(COUNTER, backend_malformed, "gatehouse_backend_malformed_total", "", "Messages from the backend that could not be read") \
+	X(COUNTER, backend_ghosts, "gatehouse_presence_reaped_total", "", "Members of dead nodes removed by this node") \
+	X(GAUGE, backend_subscriptions, "gatehouse_backend_subscriptions", "", "Channels and patterns subscribed to") \
+	X(GAUGE, backend_rtt_us, "gatehouse_backend_rtt_microseconds", "", "Last measured round trip to the backend")
+/* clang-format on */
+
+struct metrics {
+#define METRICS_FIELD_(kind, field, name, label, help) uint64_t field;
+	METRICS_TABLE(METRICS_FIELD_)
+#undef METRICS_FIELD_
+};
+
+/* Append the exposition (text format 0.0.4), with HELP and TYPE once per name, and
+ * gatehouse_build_info{version,adapter,node}. */
+void metrics_write(const struct metrics *m, const char *version, const char *adapter,
+		   const char *node, struct buf *out);
+
+#endif

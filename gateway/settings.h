@@ -1,0 +1,90 @@
+/* Every setting, once. The parser, --help, --check-config, the environment names and
+ * docs/configuration.md come from this table.
+ *
+ * X(type, field, key, unit, min, max, def, dev, help)
+ *   type   BOOL, INT (uint64_t), STR (char *, NULL if not set), LIST (struct str_list,
+ *          comma-separated outside the file), SECRET (as STR, never shown)
+ *   field  member of struct config; ends with its unit
+ *   key    as in the file; --key-in-kebab-case as a flag; GATEHOUSE_KEY_IN_SNAKE_CASE in
+ *          the environment. Names and defaults of Socket.IO where it has the setting.
+ *   unit   MS ("25000", "25s", "2m"), BYTES ("1000000", "1MB", "64KiB"), COUNT, NONE
+ *   min, max   bounds of an INT
+ *   def    default, as written in a file; "" is not set
+ *   dev    default with --dev; NULL: the same
+ */
+#ifndef GATEHOUSE_GATEWAY_SETTINGS_H
+#define GATEHOUSE_GATEWAY_SETTINGS_H
+
+/* clang-format off */
+#define SETTINGS_TABLE(X)                                                                 \
+	X(LIST, listen, "listen", NONE, 0, 0, "", "127.0.0.1:3000",                       \
+	  "Where clients connect: HOST:PORT, [IPV6]:PORT; several are allowed")           \
+	X(STR, ops_listen, "opsListen", NONE, 0, 0, "", "127.0.0.1:0",                    \
+	  "Where /healthz, /readyz and /metrics are served: HOST:PORT; port 0 picks a free one and logs it") \
+	X(SECRET, redis, "redis", NONE, 0, 0, "", NULL,                                   \
+	  "redis://[user:password@]host[:port][/db] or unix:///path[?db=n]; not set: one node alone (adapter memory)") \
+	X(STR, redis_password_file, "redisPasswordFile", NONE, 0, 0, "", NULL,            \
+	  "File that holds the Redis password, instead of one in the URL")                \
+	X(STR, redis_key, "redisKey", NONE, 0, 0, "socket.io", NULL,                      \
+	  "Prefix of the Redis channels; the option `key` of the Socket.IO Redis adapter") \
+	X(INT, redis_reply_timeout_ms, "redisReplyTimeout", MS, 100, 600000, "5s", NULL,  \
+	  "A Redis connection that is silent for longer while an answer is due counts as cut") \
+	X(INT, redis_backoff_ms_min, "redisBackoffMin", MS, 10, 60000, "100ms", NULL,     \
+	  "First wait before connecting to Redis again; doubles up to redisBackoffMax, with jitter") \
+	X(INT, redis_backoff_ms_max, "redisBackoffMax", MS, 10, 600000, "5s", NULL,       \
+	  "Longest wait before connecting to Redis again")                                \
+	X(INT, publish_wait_ms, "publishWait", MS, 0, 600000, "10s", NULL,                \
+	  "How long publishes, joins and new connects wait for Redis to return before they fail") \
+	X(INT, publish_waiting_bytes_max, "publishWaitingMax", BYTES, 65536, 4294967296, "16MB", NULL, \
+	  "How many bytes of publishes may be unanswered; more fail at once")             \
+	X(INT, presence_lease_ms, "presenceLease", MS, 1000, 600000, "15s", NULL,         \
+	  "How long the members of a killed node may stay listed in rooms")               \
+	X(STR, path, "path", NONE, 0, 0, "/socket.io/", NULL,                             \
+	  "URL path of Socket.IO requests")                                               \
+	X(INT, ping_interval_ms, "pingInterval", MS, 100, 3600000, "25s", NULL,           \
+	  "How often the server pings each client")                                       \
+	X(INT, ping_timeout_ms, "pingTimeout", MS, 100, 3600000, "20s", NULL,             \
+	  "How long a client may take to answer a ping before it is closed")              \
+	X(INT, connect_timeout_ms, "connectTimeout", MS, 100, 3600000, "45s", NULL,       \
+	  "How long a connection may take to join its first namespace before it is closed") \
+	X(INT, max_http_buffer_size, "maxHttpBufferSize", BYTES, 1024, 104857600, "1MB", NULL, \
+	  "Largest message a client may send; a larger one closes its connection")        \
+	X(INT, max_attachments, "maxAttachments", COUNT, 0, 1000, "10", NULL,             \
+	  "Binary attachments one event may carry")                                       \
+	X(LIST, origins, "origins", NONE, 0, 0, "", "*",                                  \
+	  "Browser origins that may connect: https://app.example, \"same\" for pages this server was asked for by the same host, \"*\" for any; requests without an Origin header are no browser's and pass") \
+	X(BOOL, page, "page", NONE, 0, 0, "false", "true",                                \
+	  "Serve the chat page at / and the official client it uses")                     \
+	X(INT, max_conns, "maxConns", COUNT, 1, 10000000, "100000", NULL,                 \
+	  "Connections one node takes; more are refused with 503")                        \
+	X(INT, max_handshakes, "maxHandshakes", COUNT, 1, 1000000, "4000", NULL,          \
+	  "Connections that have not finished their HTTP request; more wait in the kernel's queue") \
+	X(INT, handshake_timeout_ms, "handshakeTimeout", MS, 100, 600000, "10s", NULL,    \
+	  "How long a connection may take to send its HTTP request")                      \
+	X(INT, max_namespaces, "maxNamespaces", COUNT, 1, 1000, "10", NULL,               \
+	  "Namespaces one connection may be in at once")                                  \
+	X(INT, max_rooms, "maxRooms", COUNT, 1, 100000, "100", NULL,                      \
+	  "Rooms one socket may be in at once, its own not counted")                      \
+	X(INT, max_room_name, "maxRoomName", BYTES, 1, 4096, "200", NULL,                 \
+	  "Longest room name")                                                            \
+	X(INT, event_rate, "eventRate", COUNT, 0, 1000000, "1000", NULL,                  \
+	  "Packets per second one connection may send for long (twice as many in a burst); a faster one is read more slowly; 0: no limit") \
+	X(INT, outbox_bytes_max, "outboxMax", BYTES, 65536, 1073741824, "4MB", NULL,      \
+	  "Bytes that may wait for one client; when more would, volatile events are dropped and for others the client is closed") \
+	X(INT, socket_send_buffer, "socketSendBuffer", BYTES, 0, 16777216, "128KiB", NULL, \
+	  "Kernel send buffer per connection; 0 leaves it to the kernel, which may hold megabytes for a stuck client") \
+	X(SECRET, jwt_secret, "jwtSecret", NONE, 0, 0, "", NULL,                          \
+	  "Secret of HS256 tokens in auth.token; better given as jwtSecretFile or in the environment") \
+	X(STR, jwt_secret_file, "jwtSecretFile", NONE, 0, 0, "", NULL,                    \
+	  "File that holds the secret of HS256 tokens; one newline at its end is not part of it") \
+	X(BOOL, jwt_require_exp, "jwtRequireExp", NONE, 0, 0, "true", NULL,               \
+	  "Refuse tokens without an expiry time (exp)")                                   \
+	X(BOOL, trust_auth_user, "trustAuthUser", NONE, 0, 0, "false", "true",            \
+	  "Without a JWT secret, believe auth.user: anybody can be anybody; for trying things out") \
+	X(STR, log_level, "logLevel", NONE, 0, 0, "info", NULL,                           \
+	  "error, warn, info or debug")                                                   \
+	X(STR, log_format, "logFormat", NONE, 0, 0, "text", NULL,                         \
+	  "text, or json for one object a line")
+/* clang-format on */
+
+#endif
