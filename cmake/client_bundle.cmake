@@ -1,0 +1,71 @@
+# The official Socket.IO client for the chat page: dist/socket.io.min.js of the npm package,
+# fetched when the build is configured and never committed.
+#
+#   gatehouse_client_bundle(<variable>)   sets the path of socket.io.min.js
+#
+# The package is pinned by its sha512, the same that package-lock.json files hold in base64
+# as `integrity`; so it does not matter which registry, mirror or file it comes from. To move
+# to another version: tests/package.json too, so that the page and the tests use one.
+set(GATEHOUSE_CLIENT_VERSION 4.8.4)
+set(GATEHOUSE_CLIENT_SHA512
+  ef08ca02f55760e26c6e65209166e784f0f86c5a64aab511d3ef973a3a46166a83aaca95d4223ddd54eb69e1312f1a63c44aab5a016849166ed628632d67e400)
+set(GATEHOUSE_CLIENT_TARBALL "" CACHE FILEPATH
+  "socket.io-client-${GATEHOUSE_CLIENT_VERSION}.tgz for machines without npm or network")
+
+function(gatehouse_client_bundle variable)
+  set(dir ${CMAKE_BINARY_DIR}/client)
+  set(name socket.io-client-${GATEHOUSE_CLIENT_VERSION}.tgz)
+  set(otherwise "  To build without the chat page: cmake -DGATEHOUSE_PAGE=OFF …\n"
+    "  To use a file: cmake -DGATEHOUSE_CLIENT_TARBALL=/path/to/${name} …")
+  string(CONCAT otherwise ${otherwise})
+
+  if(GATEHOUSE_CLIENT_TARBALL)
+    set(tarball ${GATEHOUSE_CLIENT_TARBALL})
+    if(NOT EXISTS ${tarball})
+      message(FATAL_ERROR "GATEHOUSE_CLIENT_TARBALL: there is no file ${tarball}.\n${otherwise}")
+    endif()
+  else()
+    set(tarball ${dir}/${name})
+    gatehouse_client_pack(${dir} ${tarball} "${otherwise}")
+  endif()
+
+  file(SHA512 ${tarball} sum)
+  if(NOT sum STREQUAL GATEHOUSE_CLIENT_SHA512)
+    if(NOT GATEHOUSE_CLIENT_TARBALL)
+      file(REMOVE ${tarball}) # so that the next try fetches it again
+    endif()
+    message(FATAL_ERROR "${tarball} is not the pinned socket.io-client@${GATEHOUSE_CLIENT_VERSION}:\n"
+      "  its sha512 is   ${sum}\n  and should be   ${GATEHOUSE_CLIENT_SHA512}\n${otherwise}")
+  endif()
+
+  set(bundle ${dir}/${sum}/package/dist/socket.io.min.js)
+  if(NOT EXISTS ${bundle})
+    file(ARCHIVE_EXTRACT INPUT ${tarball} DESTINATION ${dir}/${sum}
+      PATTERNS package/dist/socket.io.min.js package/LICENSE)
+  endif()
+  set(${variable} ${bundle} PARENT_SCOPE)
+endfunction()
+
+# Let npm fetch the tarball, unless an earlier run of CMake left it. npm's cache answers
+# first, so that a second build directory needs no network.
+function(gatehouse_client_pack dir tarball otherwise)
+  if(EXISTS ${tarball})
+    return()
+  endif()
+  find_program(GATEHOUSE_NPM npm)
+  if(NOT GATEHOUSE_NPM)
+    message(FATAL_ERROR "The chat page needs socket.io-client@${GATEHOUSE_CLIENT_VERSION}, "
+      "and npm, which fetches it, is not installed.\n${otherwise}")
+  endif()
+  message(STATUS "Fetching socket.io-client@${GATEHOUSE_CLIENT_VERSION} with npm")
+  file(MAKE_DIRECTORY ${dir})
+  execute_process(
+    COMMAND ${GATEHOUSE_NPM} pack --prefer-offline --pack-destination ${dir}
+            socket.io-client@${GATEHOUSE_CLIENT_VERSION}
+    WORKING_DIRECTORY ${dir}
+    RESULT_VARIABLE result OUTPUT_QUIET ERROR_VARIABLE errors TIMEOUT 120)
+  if(NOT result EQUAL 0 OR NOT EXISTS ${tarball})
+    message(FATAL_ERROR "npm could not fetch socket.io-client@${GATEHOUSE_CLIENT_VERSION} "
+      "(${result}):\n${errors}\n${otherwise}")
+  endif()
+endfunction()
