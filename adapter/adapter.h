@@ -154,7 +154,8 @@ static inline void adapter_add_namespace(struct adapter *a, struct slice nsp)
  * CLUSTER_LOCAL: this node alone hears it, in this adapter's order, also while it is
  * down. ERR_UNAVAILABLE: not sent, the backend was away for publish_wait_ms_max.
  * ERR_FULL: not sent, too much is waiting. ERR_UNCONFIRMED: the connection broke before
- * the answer; it may have been delivered, and is not sent again. */
+ * the answer; it may have been delivered, and is not sent again. ERR_DENIED: the backend
+ * refused it (the log says why). */
 static inline void adapter_publish(struct adapter *a, const struct cluster_broadcast *b,
 				   adapter_done_fn *done, void *arg)
 {
@@ -216,7 +217,9 @@ static inline void adapter_stats_get(const struct adapter *a, struct adapter_sta
 }
 
 /* Finish: this node's presence is removed if the backend answers within a second, all
- * `done` functions have run, then `closed` is called and the adapter is freed. */
+ * `done` functions have run, then `closed` is called and the adapter is freed. Until then
+ * adapter_turn goes on being called and the loop running; no event but on_log comes any
+ * more, and what is asked for is answered with ERR_CLOSED. */
 static inline void adapter_close(struct adapter *a, void (*closed)(void *arg), void *arg)
 {
 	a->ops->close(a, closed, arg);

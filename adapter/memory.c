@@ -1,0 +1,502 @@
+/* The reference adapter: one node, no backend. What adapter.h promises in the fewest
+ * lines: each call becomes a job, adapter_turn runs them in the order they came. Nothing
+ * is ever away, so nothing waits longer than a turn. */
+#include "adapter/adapter.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "adapter/done.h"
+#include "proto/buf.h"
+#include "proto/list.h"
+#include "proto/mem.h"
+#include "proto/table.h"
+
+enum job_kind { JOB_PUBLISH, JOB_SUBSCRIBE, JOB_ADD, JOB_REMOVE, JOB_LIST };
+
+struct job {
+	struct link link;
+	enum job_kind kind;
+	enum err fail; /* decided when it was asked for; not ERR_OK: only said */
+	bool local;
+	struct done done;
+	size_t limit;
+	struct slice key, a, b; /* in `bytes`; a: message, sid or after; b: user */
+	uint8_t bytes[];
+};
+
+/* A subscribed room. */
+struct sub {
+	struct job *asked; /* not answered yet, or NULL */
+	struct slice key;
+	uint8_t bytes[];
+};
+
+struct member {
+	struct slice user;
+	uint8_t sid[ID_LEN];
+	uint8_t bytes[];
+};
+
+/* Members in the order of their ids. */
+struct room {
+	struct member **v;
+	size_t n, cap;
+	struct slice key;
+	uint8_t bytes[];
+};
+
+struct nsp {
+	struct slice name;
+	uint8_t bytes[];
+};
+
+struct memory {
+	struct adapter base;
+	size_t waiting_bytes_max;
+	bool opened, closing;
+	void (*closed)(void *arg);
+	void *closed_arg;
+	struct link jobs;
+	struct table nsps, subs, rooms;
+	struct cluster_rooms decoded;
+	struct buf uid, scratch;
+	struct adapter_stats stats;
+};
+
+static struct memory *memory_of(struct adapter *a)
+{
+	return container_of(a, struct memory, base);
+}
+
+/* `<nsp>#<room>`, in scratch until the next call. */
+static struct slice key_of(struct memory *m, struct slice nsp, struct slice room)
+{
+	buf_clear(&m->scratch);
+	buf_slice(&m->scratch, nsp);
+	buf_byte(&m->scratch, '#');
+	buf_slice(&m->scratch, room);
+	return buf_view(&m->scratch);
+}
+
+static struct slice put(uint8_t **at, struct slice s)
+{
+	struct slice copy = {*at, s.n};
+
+	if (s.n)
+		memcpy(*at, s.p, s.n);
+	*at += s.n;
+	return copy;
+}
+
+static struct job *ask(struct memory *m, enum job_kind kind, struct done done,
+		       struct slice key, struct slice a, struct slice b)
+{
+	struct job *j = mem_zalloc(1, sizeof(*j) + key.n + a.n + b.n);
+	uint8_t *at = j->bytes;
+
+	j->kind = kind;
+	j->fail = m->closing ? ERR_CLOSED : ERR_OK;
+	j->done = done;
+	j->key = put(&at, key);
+	j->a = put(&at, a);
+	j->b = put(&at, b);
+	list_push(&m->jobs, &j->link);
+	return j;
+}
+
+static void memory_open(struct adapter *a)
+{
+	struct memory *m = memory_of(a);
+
+	assert(!m->opened);
+	m->opened = true;
+}
+
+static void memory_add_namespace(struct adapter *a, struct slice nsp)
+{
+	struct memory *m = memory_of(a);
+	struct nsp *n;
+	uint8_t *at;
+
+	if (table_get(&m->nsps, nsp))
+		return;
+	n = mem_zalloc(1, sizeof(*n) + nsp.n);
+	at = n->bytes;
+	n->name = put(&at, nsp);
+	table_add(&m->nsps, n->name, n);
+}
+
+static void memory_publish(struct adapter *a, const struct cluster_broadcast *b,
+			   adapter_done_fn *done, void *arg)
+{
+	struct memory *m = memory_of(a);
+	struct cluster_broadcast own = *b;
+	struct buf message = BUF_INIT;
+	struct job *j;
+	bool full;
+
+	own.uid = buf_view(&m->uid);
+	cluster_encode(&own, &message);
+	full = m->stats.publish_waiting_bytes + message.n > m->waiting_bytes_max;
+	if (full)
+		buf_clear(&message);
+	j = ask(m, JOB_PUBLISH, done_plain(done, arg), SLICE_EMPTY, buf_view(&message),
+		SLICE_EMPTY);
+	buf_deinit(&message);
+	if (full && !j->fail)
+		j->fail = ERR_FULL;
+	j->local = b->flags & CLUSTER_LOCAL;
+	m->stats.publish_waiting++;
+	m->stats.publish_waiting_bytes += j->a.n;
+}
+
+static void memory_subscribe(struct adapter *a, struct slice nsp, struct slice room,
+			     adapter_done_fn *done, void *arg)
+{
+	struct memory *m = memory_of(a);
+	struct slice key = key_of(m, nsp, room);
+	struct job *j = ask(m, JOB_SUBSCRIBE, done_plain(done, arg), key, SLICE_EMPTY,
+			    SLICE_EMPTY);
+	struct sub *s;
+	uint8_t *at;
+
+	if (j->fail)
+		return;
+	assert(!table_get(&m->subs, key));
+	s = mem_zalloc(1, sizeof(*s) + key.n);
+	at = s->bytes;
+	s->key = put(&at, key);
+	s->asked = j;
+	table_add(&m->subs, s->key, s);
+}
+
+static void memory_unsubscribe(struct adapter *a, struct slice nsp, struct slice room)
+{
+	struct memory *m = memory_of(a);
+	struct sub *s = table_remove(&m->subs, key_of(m, nsp, room));
+
+	if (!s)
+		return;
+	if (s->asked)
+		s->asked->fail = ERR_CLOSED;
+	free(s);
+}
+
+static void memory_presence_add(struct adapter *a, struct slice nsp, struct slice room,
+				const struct adapter_member *member,
+				adapter_count_fn *done, void *arg)
+{
+	struct memory *m = memory_of(a);
+
+	assert(member->sid.n == ID_LEN);
+	ask(m, JOB_ADD, done_count(done, arg), key_of(m, nsp, room), member->sid,
+	    member->user);
+}
+
+static void memory_presence_remove(struct adapter *a, struct slice nsp, struct slice room,
+				   const struct adapter_member *member,
+				   adapter_count_fn *done, void *arg)
+{
+	struct memory *m = memory_of(a);
+
+	assert(member->sid.n == ID_LEN);
+	ask(m, JOB_REMOVE, done_count(done, arg), key_of(m, nsp, room), member->sid,
+	    SLICE_EMPTY);
+}
+
+static void memory_presence_list(struct adapter *a, struct slice nsp, struct slice room,
+				 struct slice after, size_t limit,
+				 adapter_members_fn *done, void *arg)
+{
+	struct memory *m = memory_of(a);
+
+	ask(m, JOB_LIST, done_members(done, arg), key_of(m, nsp, room), after,
+	    SLICE_EMPTY)
+		->limit = limit;
+}
+
+/* Is this broadcast for this node? One that goes to several rooms always is. */
+static bool heard(struct memory *m, const struct cluster_broadcast *b)
+{
+	if (!table_get(&m->nsps, b->nsp))
+		return false;
+	if (b->rooms_n != 1)
+		return true;
+	if (id_is(b->rooms[0]) && slice_starts(b->rooms[0], slice_str(m->base.node_code)))
+		return true;
+	return table_get(&m->subs, key_of(m, b->nsp, b->rooms[0]));
+}
+
+static void run_publish(struct memory *m, struct job *j)
+{
+	struct cluster_broadcast b;
+	enum err err = cluster_decode(j->a, &m->decoded, &b);
+
+	if (!j->local)
+		m->stats.published++;
+	if (err) { /* what the gateway asked for cannot be said in a message */
+		m->stats.malformed++;
+	} else if (heard(m, &b)) {
+		if (j->local)
+			b.flags |= CLUSTER_LOCAL;
+		m->stats.received++;
+		m->stats.received_bytes += j->a.n;
+		m->base.events->on_message(m->base.ctx, &b);
+	}
+	done_run(j->done, ERR_OK);
+}
+
+static void run_subscribe(struct memory *m, struct job *j)
+{
+	struct sub *s = table_get(&m->subs, j->key);
+
+	assert(s);
+	assert(s->asked == j);
+	s->asked = NULL;
+	done_run(j->done, ERR_OK);
+}
+
+static struct slice sid_of(const struct member *m)
+{
+	return slice_of(m->sid, ID_LEN);
+}
+
+/* The first member whose id is not before `sid`. */
+static size_t room_find(const struct room *r, struct slice sid)
+{
+	size_t lo = 0, hi = r->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (slice_cmp(sid_of(r->v[mid]), sid) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static bool room_has(const struct room *r, size_t i, struct slice sid)
+{
+	return i < r->n && slice_eq(sid_of(r->v[i]), sid);
+}
+
+static struct room *room_get(struct memory *m, struct slice key)
+{
+	struct room *r = table_get(&m->rooms, key);
+	uint8_t *at;
+
+	if (r)
+		return r;
+	r = mem_zalloc(1, sizeof(*r) + key.n);
+	at = r->bytes;
+	r->key = put(&at, key);
+	table_add(&m->rooms, r->key, r);
+	return r;
+}
+
+static void room_free(struct room *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		free(r->v[i]);
+	free(r->v);
+	free(r);
+}
+
+static size_t run_add(struct memory *m, struct job *j)
+{
+	struct room *r = room_get(m, j->key);
+	size_t i = room_find(r, j->a);
+	struct member *member = mem_zalloc(1, sizeof(*member) + j->b.n);
+	uint8_t *at = member->bytes;
+
+	memcpy(member->sid, j->a.p, ID_LEN);
+	member->user = put(&at, j->b);
+	if (room_has(r, i, j->a)) {
+		free(r->v[i]);
+		r->v[i] = member;
+		return r->n;
+	}
+	if (r->n == r->cap) {
+		r->cap = r->cap ? r->cap * 2 : 4;
+		r->v = mem_realloc(r->v, r->cap * sizeof(struct member *));
+	}
+	memmove(r->v + i + 1, r->v + i, (r->n - i) * sizeof(struct member *));
+	r->v[i] = member;
+	return ++r->n;
+}
+
+static size_t run_remove(struct memory *m, struct job *j)
+{
+	struct room *r = table_get(&m->rooms, j->key);
+	size_t i;
+
+	if (!r)
+		return 0;
+	i = room_find(r, j->a);
+	if (room_has(r, i, j->a)) {
+		free(r->v[i]);
+		memmove(r->v + i, r->v + i + 1, (--r->n - i) * sizeof(struct member *));
+	}
+	if (r->n)
+		return r->n;
+	table_remove(&m->rooms, r->key);
+	room_free(r);
+	return 0;
+}
+
+static void run_list(struct memory *m, struct job *j)
+{
+	const struct room *r = table_get(&m->rooms, j->key);
+	struct adapter_member *page;
+	size_t i, n, end = r ? r->n : 0;
+
+	if (!j->done.members)
+		return;
+	i = r ? room_find(r, j->a) : 0;
+	if (r && room_has(r, i, j->a))
+		i++;
+	n = end - i < j->limit ? end - i : j->limit;
+	page = mem_zalloc(n, sizeof(*page));
+	for (size_t k = 0; k < n; k++)
+		page[k] = (struct adapter_member){sid_of(r->v[i + k]), r->v[i + k]->user};
+	/* Calls from within become jobs, so the room stays as it is meanwhile. */
+	j->done.members(j->done.arg, ERR_OK, end, page, n, i + n < end);
+	free(page);
+}
+
+static void run(struct memory *m, struct job *j)
+{
+	enum err fail = j->fail ? j->fail : m->closing ? ERR_CLOSED : ERR_OK;
+	size_t count;
+
+	if (j->kind == JOB_PUBLISH) {
+		m->stats.publish_waiting--;
+		m->stats.publish_waiting_bytes -= j->a.n;
+		m->stats.publish_failed += fail != ERR_OK;
+	}
+	if (fail) {
+		done_run(j->done, fail);
+		return;
+	}
+	switch (j->kind) {
+	case JOB_PUBLISH:
+		run_publish(m, j);
+		break;
+	case JOB_SUBSCRIBE:
+		run_subscribe(m, j);
+		break;
+	case JOB_ADD:
+	case JOB_REMOVE:
+		count = j->kind == JOB_ADD ? run_add(m, j) : run_remove(m, j);
+		if (j->done.count)
+			j->done.count(j->done.arg, ERR_OK, count);
+		break;
+	case JOB_LIST:
+		run_list(m, j);
+		break;
+	}
+}
+
+static void memory_free(struct memory *m)
+{
+	size_t pos = 0;
+	void *v;
+
+	while ((v = table_next(&m->subs, &pos)))
+		free(v);
+	for (pos = 0; (v = table_next(&m->nsps, &pos));)
+		free(v);
+	for (pos = 0; (v = table_next(&m->rooms, &pos));)
+		room_free(v);
+	table_deinit(&m->subs);
+	table_deinit(&m->nsps);
+	table_deinit(&m->rooms);
+	cluster_rooms_deinit(&m->decoded);
+	buf_deinit(&m->uid);
+	buf_deinit(&m->scratch);
+	free(m);
+}
+
+static bool memory_turn(struct adapter *a)
+{
+	struct memory *m = memory_of(a);
+	struct link due, *l;
+	bool ran = false;
+
+	link_init(&due);
+	list_splice(&due, &m->jobs);
+	if (m->opened && !m->stats.up && !m->closing) {
+		m->stats.up = ran = true;
+		m->base.events->on_state(m->base.ctx, true, false);
+	}
+	while ((l = list_pop(&due))) {
+		struct job *j = container_of(l, struct job, link);
+
+		run(m, j);
+		free(j);
+		ran = true;
+	}
+	/* Answers with ERR_CLOSED may ask for more, which the next turn refuses. */
+	if (m->closing && list_empty(&m->jobs)) {
+		m->closed(m->closed_arg);
+		memory_free(m);
+		return true;
+	}
+	return ran;
+}
+
+static void memory_stats(const struct adapter *a, struct adapter_stats *s)
+{
+	const struct memory *m = (const void *)a; /* its first member */
+
+	*s = m->stats;
+	s->subscriptions = m->subs.n;
+}
+
+static void memory_close(struct adapter *a, void (*closed)(void *arg), void *arg)
+{
+	struct memory *m = memory_of(a);
+
+	assert(!m->closing);
+	m->closing = true;
+	m->closed = closed;
+	m->closed_arg = arg;
+}
+
+static const struct adapter_ops memory_ops = {
+	.name = "memory",
+	.open = memory_open,
+	.add_namespace = memory_add_namespace,
+	.publish = memory_publish,
+	.subscribe = memory_subscribe,
+	.unsubscribe = memory_unsubscribe,
+	.presence_add = memory_presence_add,
+	.presence_remove = memory_presence_remove,
+	.presence_list = memory_presence_list,
+	.turn = memory_turn,
+	.stats = memory_stats,
+	.close = memory_close,
+};
+
+struct adapter *adapter_memory_new(const struct adapter_options *o)
+{
+	struct memory *m = mem_zalloc(1, sizeof(*m));
+	uint64_t seed[2];
+
+	assert(strlen(o->node_code) == NODE_CODE_LEN);
+	m->base = (struct adapter){
+		.ops = &memory_ops, .events = o->events, .ctx = o->ctx, .env = o->env};
+	memcpy(m->base.node_code, o->node_code, NODE_CODE_LEN + 1);
+	m->waiting_bytes_max = o->publish_waiting_bytes_max;
+	link_init(&m->jobs);
+	env_random(o->env, seed, sizeof(seed));
+	table_init(&m->nsps, seed);
+	table_init(&m->subs, seed);
+	table_init(&m->rooms, seed);
+	buf_str(&m->uid, "gh-");
+	buf_str(&m->uid, o->node_code);
+	return &m->base;
+}
