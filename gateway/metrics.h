@@ -63,4 +63,7 @@ struct metrics {
 void metrics_write(const struct metrics *m, const char *version, const char *adapter,
 		   const char *node, struct buf *out);
 
+/* The reference page docs/metrics.md, from the table. */
+void metrics_reference(struct buf *out);
+
 #endif
