@@ -14,8 +14,12 @@ struct slice {
 };
 
 #define SLICE_EMPTY ((struct slice){NULL, 0})
-/* Of a string literal, without its NUL. */
-#define SLICE_LIT(s) ((struct slice){(const uint8_t *)("" s ""), sizeof(s) - 1})
+/* Of a string literal, without its NUL. SLICE_INIT is for static tables. */
+#define SLICE_INIT(s)                                                                    \
+	{                                                                                \
+		(const uint8_t *)("" s ""), sizeof(s) - 1                                \
+	}
+#define SLICE_LIT(s) ((struct slice)SLICE_INIT(s))
 
 static inline struct slice slice_of(const void *p, size_t n)
 {

@@ -1,0 +1,114 @@
+#include "proto/utf8.h"
+
+#include <assert.h>
+#include <endian.h>
+
+struct utf8_step utf8_step(const uint8_t *p, const uint8_t *end)
+{
+	const struct utf8_step bad = {UTF8_BAD, 1, 0xfffd};
+	uint8_t lead = *p, lo = 0x80, hi = 0xbf, n, i;
+	struct utf8_step s = {UTF8_CHAR, 1, lead};
+
+	assert(p < end);
+	if (lead < 0x80)
+		return s;
+	if (lead < 0xc2 || lead > 0xf4)
+		return bad;
+	n = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+	/* Overlong forms and what lies beyond U+10FFFF show in the second byte. */
+	if (lead == 0xe0)
+		lo = 0xa0;
+	else if (lead == 0xf0)
+		lo = 0x90;
+	else if (lead == 0xf4)
+		hi = 0x8f;
+	s.cp = lead & (0x7fu >> n);
+	for (i = 1; i < n; i++) {
+		if (p + i == end || p[i] < lo || p[i] > hi)
+			break;
+		s.cp = s.cp << 6 | (p[i] & 0x3f);
+		lo = 0x80;
+		hi = 0xbf;
+	}
+	if (lead == 0xed && i > 1 && p[1] >= 0xa0) {
+		/* Not well-formed from its second byte on, unless whole: a surrogate. */
+		if (i < n)
+			return bad;
+		s.kind = UTF8_SURROGATE;
+	} else if (i < n) {
+		return (struct utf8_step){UTF8_BAD, i, 0xfffd};
+	}
+	s.n = n;
+	return s;
+}
+
+size_t utf8_put(uint8_t *p, uint32_t cp)
+{
+	assert(cp <= 0x10ffff);
+	if (cp < 0x80) {
+		p[0] = (uint8_t)cp;
+		return 1;
+	}
+	if (cp < 0x800) {
+		p[0] = (uint8_t)(0xc0 | cp >> 6);
+		p[1] = (uint8_t)(0x80 | (cp & 0x3f));
+		return 2;
+	}
+	if (cp < 0x10000) {
+		p[0] = (uint8_t)(0xe0 | cp >> 12);
+		p[1] = (uint8_t)(0x80 | (cp >> 6 & 0x3f));
+		p[2] = (uint8_t)(0x80 | (cp & 0x3f));
+		return 3;
+	}
+	p[0] = (uint8_t)(0xf0 | cp >> 18);
+	p[1] = (uint8_t)(0x80 | (cp >> 12 & 0x3f));
+	p[2] = (uint8_t)(0x80 | (cp >> 6 & 0x3f));
+	p[3] = (uint8_t)(0x80 | (cp & 0x3f));
+	return 4;
+}
+
+#define EACH_BYTE(x) (UINT64_C(0x0101010101010101) * (x))
+
+/* The high bit of each byte of `v` that is not plain ASCII of a JSON string. Borrows can
+ * mark a byte above a marked one too, so only the lowest mark is to be trusted. */
+static inline uint64_t special_bytes(uint64_t v)
+{
+	uint64_t quote = v ^ EACH_BYTE('"'), backslash = v ^ EACH_BYTE('\\');
+
+	return (v | (v - EACH_BYTE(0x20)) | (quote - EACH_BYTE(1)) |
+		(backslash - EACH_BYTE(1))) &
+	       EACH_BYTE(0x80);
+}
+
+static const uint8_t *ascii_span(const uint8_t *p, const uint8_t *end)
+{
+	while (end - p >= 8) {
+		uint64_t v, marks;
+
+		memcpy(&v, p, sizeof(v));
+		marks = special_bytes(le64toh(v));
+		if (marks)
+			return p + __builtin_ctzll(marks) / 8;
+		p += 8;
+	}
+	while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\')
+		p++;
+	return p;
+}
+
+const uint8_t *utf8_json_span(const uint8_t *p, const uint8_t *end)
+{
+	for (;;) {
+		p = ascii_span(p, end);
+		if (p == end || *p < 0x80)
+			return p;
+		/* Text that is not ASCII rarely has just one such character. */
+		do {
+			struct utf8_step s = utf8_step(p, end);
+
+			if (s.kind != UTF8_CHAR)
+				return p;
+			p += s.n;
+		} while (p < end && *p >= 0x80);
+	}
+}
