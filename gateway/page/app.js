@@ -49,11 +49,12 @@
 		},
 	};
 
+	/* A colour for a name: steps of the golden angle keep neighbours apart. */
 	function hue(s) {
 		let h = 7;
 		for (const c of s)
-			h = (h * 31 + c.codePointAt(0)) % 360;
-		return h;
+			h = (h * 31 + c.codePointAt(0)) % 9973;
+		return Math.round(h * 137.508) % 360;
 	}
 
 	const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
@@ -133,6 +134,7 @@
 				showState("offline", "Offline", reason === "io server disconnect"
 					? "the server ended the connection" : "");
 			drawTitle();
+			drawMembers();
 		});
 		socket.on("connect_error", (err) => {
 			if (!socket.active)
@@ -350,11 +352,11 @@
 	/* --- messages ----------------------------------------------------------------- */
 
 	function say(text) {
-		const m = { key: `${Date.now().toString(36)}-${++sent}`, text, state: "waiting" };
+		const m = { key: `${Date.now().toString(36)}-${++sent}`, room: active, text, state: "waiting" };
 		active.pending.set(m.key, m);
 		m.item = messageItem(active, { user, id: null, own: true, at: Date.now(), text });
 		append(active, m.item);
-		showDelivery(active, m, "waiting", socket.connected ? "sending…" : "waiting for the connection");
+		showDelivery(m, "waiting", socket.connected ? "sending…" : "waiting for the connection");
 		active.atEnd = true;
 		toEnd(active);
 		if (active.joined)
@@ -365,15 +367,15 @@
 
 	async function transmit(room, m) {
 		m.state = "sent";
-		showDelivery(room, m, "waiting", "sending…");
+		showDelivery(m, "waiting", "sending…");
 		try {
 			await ask("room:emit", room.name, "message", { room: room.name, text: m.text, key: m.key });
-			showDelivery(room, m, "ok", "sent");
+			showDelivery(m, "ok", "sent");
 		} catch (error) {
 			if (!room.pending.has(m.key))
 				return; // it came back from the room after all
 			m.state = "failed";
-			showDelivery(room, m, "bad", error.code === "unanswered"
+			showDelivery(m, "bad", error.code === "unanswered"
 				? `not confirmed: ${error.message}` : `not sent: ${error.message}`);
 		}
 	}
@@ -388,7 +390,7 @@
 		if (mine && stamp.from === socket.id) {
 			room.pending.delete(message.key);
 			mine.item.remove();
-			showDelivery(room, mine, "ok", "sent");
+			showDelivery(mine, "ok", "sent");
 			place(room, mine.item, stamp);
 			return;
 		}
@@ -415,25 +417,28 @@
 
 	function messageItem(room, { user: who, id, own, at, text }) {
 		const item = el("li", own ? "message own" : "message");
-		const head = el("p", "message-head");
+		const head = el("p", own ? "unseen" : "message-head");
 		const time = el("time", "", clock.format(at));
 		time.dateTime = new Date(at).toISOString();
 		head.append(el("b", "", own ? "You" : who));
-		if (id && !own)
-			head.append(nodeChip(nodeOf(id)));
-		head.append(time);
 		const body = el("div", "message-body");
 		body.append(head, el("p", "text", text));
+		if (own) {
+			const foot = el("p", "message-foot");
+			foot.append(time, el("span", "delivery"));
+			body.append(foot);
+			item.append(body);
+			return item;
+		}
+		if (id)
+			head.append(nodeChip(nodeOf(id)));
+		head.append(time);
 		item.append(face(who), body);
 		return item;
 	}
 
-	function showDelivery(room, m, kind, text) {
-		let line = m.item.querySelector(".delivery");
-		if (!line) {
-			line = el("p", "delivery");
-			m.item.querySelector(".message-body").append(line);
-		}
+	function showDelivery(m, kind, text) {
+		const line = m.item.querySelector(".delivery");
 		line.dataset.kind = kind;
 		line.replaceChildren(text);
 		if (kind === "bad") {
@@ -441,11 +446,11 @@
 			again.type = "button";
 			again.addEventListener("click", () => {
 				m.state = "waiting";
-				showDelivery(room, m, "waiting", "waiting for the connection");
-				if (room.joined)
-					transmit(room, m);
+				showDelivery(m, "waiting", "waiting for the connection");
+				if (m.room.joined)
+					transmit(m.room, m);
 				else if (socket.connected)
-					enter(room);
+					enter(m.room);
 			});
 			line.append(" ", again);
 		}
@@ -518,7 +523,7 @@
 			if (nodes > 1)
 				line += `, on ${nodes} nodes`;
 		} else if (active) {
-			line = active.joined ? "" : "Not in the room yet";
+			line = socket && socket.connected ? "Coming in…" : "Not connected";
 		}
 		$("subtitle").textContent = line;
 	}
@@ -549,6 +554,7 @@
 			item.append(nodeChip(m.node));
 			return item;
 		}));
+		$("people").classList.toggle("stale", !active || !active.joined);
 		$("people-count").textContent = active && active.count !== null ? active.count : "";
 		$("people-more").textContent = active && active.more
 			? `and ${Math.max(active.count - all.length, 1)} more` : "";
