@@ -6,9 +6,10 @@
  * whole numbers up to 2^53 become integers, -0 and all others become doubles; lone
  * surrogates ("\ud800") become WTF-8 (mp.h); "\u0000" is a byte of the string.
  * Value → text: undefined (ext 0, notepack 2), NaN and Infinity become null, an undefined
- * map value drops its key, dates (ext -1, and ext 0 of 8 bytes) become ISO strings,
- * integers beyond 2^53 are rounded as a double, map keys become strings, bytes that are
- * not WTF-8 become U+FFFD, any other ext becomes [type, bin] as notepack has it.
+ * map value drops its key (not an equal key before it), dates (ext -1, and ext 0 of 8
+ * bytes) become ISO strings, integers beyond 2^53 are rounded as a double, map keys
+ * become strings, bytes that are not WTF-8 become U+FFFD, any other ext becomes [type,
+ * bin] as notepack has it.
  */
 #ifndef GATEHOUSE_PROTO_JSON_H
 #define GATEHOUSE_PROTO_JSON_H

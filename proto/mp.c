@@ -261,8 +261,9 @@ enum err mp_get_int(struct slice value, int64_t min, int64_t max, int64_t *i)
 	if (v.type == MP_UINT)
 		return ERR_RANGE;
 	if (v.type == MP_DOUBLE) {
-		/* The bounds are those of int64_t, which a double can hold exactly. */
-		if (!(v.d >= -0x1p63 && v.d < 0x1p63) || v.d != trunc(v.d))
+		/* -2^63 is a double, 2^63 - 1 is not: the bound above is open. */
+		if (!(v.d >= (double)INT64_MIN && v.d < -(double)INT64_MIN) ||
+		    v.d != trunc(v.d))
 			return ERR_RANGE;
 		v.i = (int64_t)v.d;
 	} else if (v.type != MP_INT) {

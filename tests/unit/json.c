@@ -198,7 +198,7 @@ static void test_refused(void)
 		TEXT(""),
 		TEXT(" "),
 		TEXT("nul"),
-		TEXT("nulll"),
+		TEXT("null0"),
 		TEXT("True"),
 		TEXT("undefined"),
 		TEXT("NaN"),

@@ -1,5 +1,6 @@
 /* MessagePack: the cursor on every kind of value, cut short at every byte, and on random
  * bytes against msgpack-c's own reader. */
+#include <math.h>
 #include <msgpack/unpack.h>
 #include <stdlib.h>
 
@@ -356,6 +357,42 @@ static void test_pack(void)
 	buf_deinit(&raw);
 }
 
+static bool same(struct mp_cursor *c, const msgpack_object *o);
+
+static bool same_array(struct mp_cursor *c, uint32_t count, const msgpack_object *o)
+{
+	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size != count)
+		return false;
+	for (uint32_t i = 0; i < count; i++)
+		if (!same(c, &o->via.array.ptr[i]))
+			return false;
+	return true;
+}
+
+static bool same_map(struct mp_cursor *c, uint32_t count, const msgpack_object *o)
+{
+	if (o->type != MSGPACK_OBJECT_MAP || o->via.map.size != count)
+		return false;
+	for (uint32_t i = 0; i < count; i++)
+		if (!same(c, &o->via.map.ptr[i].key) || !same(c, &o->via.map.ptr[i].val))
+			return false;
+	return true;
+}
+
+static bool same_int(int64_t i, const msgpack_object *o)
+{
+	if (i < 0)
+		return o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER && o->via.i64 == i;
+	return o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 == (uint64_t)i;
+}
+
+static bool same_double(double d, const msgpack_object *o)
+{
+	if (o->type != MSGPACK_OBJECT_FLOAT32 && o->type != MSGPACK_OBJECT_FLOAT64)
+		return false;
+	return o->via.f64 == d || (isnan(o->via.f64) && isnan(d));
+}
+
 /* Does the cursor, from `c` on, read what msgpack-c read as `o`? */
 static bool same(struct mp_cursor *c, const msgpack_object *o)
 {
@@ -369,16 +406,11 @@ static bool same(struct mp_cursor *c, const msgpack_object *o)
 	case MP_BOOL:
 		return o->type == MSGPACK_OBJECT_BOOLEAN && o->via.boolean == v.b;
 	case MP_INT:
-		return v.i < 0 ? o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER &&
-					 o->via.i64 == v.i
-			       : o->type == MSGPACK_OBJECT_POSITIVE_INTEGER &&
-					 o->via.u64 == (uint64_t)v.i;
+		return same_int(v.i, o);
 	case MP_UINT:
 		return o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 == v.u;
 	case MP_DOUBLE:
-		return (o->type == MSGPACK_OBJECT_FLOAT32 ||
-			o->type == MSGPACK_OBJECT_FLOAT64) &&
-		       memcmp(&o->via.f64, &v.d, sizeof(v.d)) == 0;
+		return same_double(v.d, o);
 	case MP_STR:
 		return o->type == MSGPACK_OBJECT_STR &&
 		       slice_eq(v.bytes, slice_of(o->via.str.ptr, o->via.str.size));
@@ -389,20 +421,9 @@ static bool same(struct mp_cursor *c, const msgpack_object *o)
 		return o->type == MSGPACK_OBJECT_EXT && o->via.ext.type == v.ext &&
 		       slice_eq(v.bytes, slice_of(o->via.ext.ptr, o->via.ext.size));
 	case MP_ARRAY:
-		if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size != v.count)
-			return false;
-		for (uint32_t i = 0; i < v.count; i++)
-			if (!same(c, &o->via.array.ptr[i]))
-				return false;
-		return true;
+		return same_array(c, v.count, o);
 	case MP_MAP:
-		if (o->type != MSGPACK_OBJECT_MAP || o->via.map.size != v.count)
-			return false;
-		for (uint32_t i = 0; i < v.count; i++)
-			if (!same(c, &o->via.map.ptr[i].key) ||
-			    !same(c, &o->via.map.ptr[i].val))
-				return false;
-		return true;
+		return same_map(c, v.count, o);
 	}
 	return false;
 }
