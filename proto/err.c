@@ -3,7 +3,7 @@
 const char *err_text(enum err err)
 {
 	static const char *const texts[] = {
-#define ERR_TEXT_(name, text) [ERR_##name] = text,
+#define ERR_TEXT_(name, text) [ERR_##name] = (text),
 		ERR_TABLE(ERR_TEXT_)
 #undef ERR_TEXT_
 	};
