@@ -32,7 +32,8 @@ static inline struct slice frame_view(const struct frame *f)
 struct frame *frame_ws_eio(char type, struct slice data);
 /* A Socket.IO packet as WebSocket frames: a text frame "4…" and one binary frame for each
  * attachment. Errors as sio_encode; *out is written on success, one reference. `scratch`
- * and `bins` are working memory, cleared first; they hold nothing afterwards. */
+ * and `bins` are working memory, cleared first, so `packet` must not borrow from them;
+ * they hold nothing afterwards. */
 MUST_USE enum err frame_ws_sio(const struct sio_packet *packet, struct buf *scratch,
 			       struct json_bins *bins, struct frame **out);
 

@@ -28,7 +28,8 @@ struct sio_packet {
 	struct slice nsp; /* without the query some clients append ("/a?b=c" is "/a") */
 	bool has_id;
 	uint64_t id;
-	struct slice data; /* encoded value; empty if the packet had none */
+	struct slice data; /* encoded value; empty if the packet had none. A decoded
+			    * EVENT or ACK has one: an array */
 };
 
 /* A packet being put together. One per conn; small while idle. */
@@ -40,15 +41,17 @@ struct sio_limits {
 };
 
 struct sio_decoder *sio_decoder_new(void);
+/* NULL is allowed. */
 void sio_decoder_free(struct sio_decoder *d);
 
 /* Feed the text of one Engine.IO message. *complete tells whether *packet was written;
- * its slices live until the next call with this decoder or `scratch` changes (payloads
- * without attachments are decoded into `scratch`, which the call clears first).
- * ERR_SYNTAX: unknown type, bad attachment count, bad JSON, payload not allowed for the
- * type, reserved event name, ack id above SIO_ACK_ID_MAX, or text while attachments are
- * due. ERR_TOO_MANY: more attachments than the limit. ERR_TOO_BIG, ERR_DEPTH, ERR_RANGE
- * (placeholder without attachment). After an error the decoder must not be used. */
+ * its slices live until `scratch` changes, which holds what they show and which the call
+ * clears first. Attachments are waited for only if the text is well-formed.
+ * ERR_SYNTAX: unknown type, bad attachment count, namespace that is not UTF-8, bad JSON,
+ * payload not allowed for the type, reserved event name, ack id above SIO_ACK_ID_MAX, or
+ * text while attachments are due. ERR_TOO_MANY: more attachments than the limit.
+ * ERR_TOO_BIG, ERR_DEPTH; ERR_RANGE as json_to_mp. After an error the decoder may only be
+ * freed. */
 MUST_USE enum err sio_decode_text(struct sio_decoder *d, const struct sio_limits *limits,
 				  struct slice text, struct buf *scratch,
 				  struct sio_packet *packet, bool *complete);
@@ -64,10 +67,16 @@ bool sio_decoder_busy(const struct sio_decoder *d);
  * connect_error, disconnect, disconnecting, newListener, removeListener. */
 bool sio_event_name_ok(struct slice name);
 
+/* Is `data` an encoded array that begins with an event's name: a string applications may
+ * use, or a finite number? What follows the name is not looked at. Official clients close
+ * the connection over an event of which this does not hold. */
+bool sio_event_ok(struct slice data);
+
 /* Append the text of a packet (without Engine.IO's "4") to `text` and its attachments,
- * which borrow from packet->data, to `bins` (appended to, not cleared). `packet->data` is
- * an encoded value or empty. Types BINARY_* are chosen by what the data holds; pass
- * SIO_EVENT or SIO_ACK. Errors as mp_to_json, both outputs then as before. */
+ * which borrow from packet->data, to `bins`, which must be empty (assert), since the
+ * first is number 0. `packet->data` is an encoded value or empty. Types BINARY_* are
+ * chosen by what the data holds; pass SIO_EVENT or SIO_ACK (others: ERR_DENIED if the
+ * data holds a binary). Errors as mp_to_json, both outputs then as before. */
 MUST_USE enum err sio_encode(const struct sio_packet *packet, struct buf *text,
 			     struct json_bins *bins);
 

@@ -1,0 +1,113 @@
+#include "proto/eio.h"
+
+#include <assert.h>
+#include <limits.h>
+
+enum eio_key { KEY_OTHER, KEY_VERSION, KEY_TRANSPORT, KEY_SID };
+
+enum err eio_decode(struct slice text, struct eio_packet *packet)
+{
+	if (!text.n || text.p[0] < EIO_OPEN || text.p[0] > EIO_NOOP)
+		return ERR_SYNTAX;
+	packet->type = (enum eio_type)text.p[0];
+	packet->data = slice_skip(text, 1);
+	return ERR_OK;
+}
+
+void eio_encode_open(const struct eio_open *open, struct buf *out)
+{
+	assert(open->sid.n > 0);
+	buf_str(out, "0{\"sid\":\"");
+	buf_slice(out, open->sid);
+	buf_printf(out,
+		   "\",\"upgrades\":[%s],\"pingInterval\":%llu,\"pingTimeout\":%llu,"
+		   "\"maxPayload\":%llu}",
+		   open->upgrade_websocket ? "\"websocket\"" : "",
+		   (unsigned long long)open->ping_interval_ms,
+		   (unsigned long long)open->ping_timeout_ms,
+		   (unsigned long long)open->max_payload);
+}
+
+/* Cut `s` at the first `c`: what is before it, and in *rest what is behind it. */
+static struct slice cut(struct slice s, uint8_t c, struct slice *rest)
+{
+	const uint8_t *at = s.n ? memchr(s.p, c, s.n) : NULL;
+	struct slice head = at ? slice_of(s.p, (size_t)(at - s.p)) : s;
+
+	*rest = at ? slice_skip(s, head.n + 1) : SLICE_EMPTY;
+	return head;
+}
+
+static int parse_version(struct slice s)
+{
+	int version = 0;
+
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t digit = (uint8_t)(s.p[i] - '0');
+
+		if (digit > 9 || version > (INT_MAX - digit) / 10)
+			return 0;
+		version = version * 10 + digit;
+	}
+	return version;
+}
+
+static enum eio_transport parse_transport(struct slice s)
+{
+	if (slice_eq(s, SLICE_LIT("websocket")))
+		return EIO_WEBSOCKET;
+	return slice_eq(s, SLICE_LIT("polling")) ? EIO_POLLING : EIO_TRANSPORT_UNKNOWN;
+}
+
+static enum eio_key parse_key(struct slice s)
+{
+	if (slice_eq(s, SLICE_LIT("EIO")))
+		return KEY_VERSION;
+	if (slice_eq(s, SLICE_LIT("transport")))
+		return KEY_TRANSPORT;
+	return slice_eq(s, SLICE_LIT("sid")) ? KEY_SID : KEY_OTHER;
+}
+
+void eio_parse_query(struct slice query, struct eio_query *q)
+{
+	*q = (struct eio_query){0, EIO_TRANSPORT_UNKNOWN, SLICE_EMPTY};
+	while (query.n) {
+		struct slice value, key = cut(cut(query, '&', &query), '=', &value);
+
+		switch (parse_key(key)) {
+		case KEY_VERSION:
+			q->version = parse_version(value);
+			break;
+		case KEY_TRANSPORT:
+			q->transport = parse_transport(value);
+			break;
+		case KEY_SID:
+			q->sid = value;
+			break;
+		case KEY_OTHER:
+			break;
+		}
+	}
+}
+
+const char *eio_error_text(enum eio_error error)
+{
+	static const char *const texts[] = {
+#define EIO_ERROR_TEXT_(code, name, text, status) [EIO_ERROR_##name] = (text),
+		EIO_ERROR_TABLE(EIO_ERROR_TEXT_)
+#undef EIO_ERROR_TEXT_
+	};
+
+	return texts[error];
+}
+
+int eio_error_status(enum eio_error error)
+{
+	static const int statuses[] = {
+#define EIO_ERROR_STATUS_(code, name, text, status) [EIO_ERROR_##name] = (status),
+		EIO_ERROR_TABLE(EIO_ERROR_STATUS_)
+#undef EIO_ERROR_STATUS_
+	};
+
+	return statuses[error];
+}
