@@ -36,4 +36,8 @@ struct app_ops {
 	void (*on_disconnect)(void *app, struct socket *s, const char *reason);
 };
 
+/* Answers in the form of the built-in events: {ok:false, error:{code, message}} */
+void app_ack_error(struct socket *s, uint64_t ack_id, const char *code,
+		   const char *message);
+
 #endif

@@ -27,6 +27,7 @@
 	X(GAUGE, sockets, "gatehouse_sockets", "", "Sockets: connections to namespaces, open now") \
 	X(COUNTER, connects_refused, "gatehouse_connects_refused_total", "", "CONNECT packets answered with an error") \
 	X(GAUGE, rooms, "gatehouse_rooms", "", "Rooms with members on this node") \
+	X(GAUGE, heap_bytes, "gatehouse_heap_bytes", "", "Memory in use on the heap") \
 	X(COUNTER, packets_in, "gatehouse_packets_received_total", "", "Engine.IO packets from clients") \
 	X(COUNTER, bytes_in, "gatehouse_received_bytes_total", "", "Payload bytes from clients") \
 	X(COUNTER, packets_out, "gatehouse_packets_sent_total", "", "Engine.IO packets handed to the kernel") \

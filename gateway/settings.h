@@ -55,7 +55,7 @@
 	  "Browser origins that may connect: https://app.example, \"same\" for pages this server was asked for by the same host, \"*\" for any; requests without an Origin header are no browser's and pass") \
 	X(BOOL, page, "page", NONE, 0, 0, "false", "true",                                \
 	  "Serve the chat page at / and the official client it uses")                     \
-	X(INT, max_conns, "maxConns", COUNT, 1, 10000000, "100000", NULL,                 \
+	X(INT, max_conns, "maxConns", COUNT, 1, 10000000, "100000", "10000",                 \
 	  "Connections one node takes; more are refused with 503")                        \
 	X(INT, max_handshakes, "maxHandshakes", COUNT, 1, 1000000, "4000", NULL,          \
 	  "Connections that have not finished their HTTP request; more wait in the kernel's queue") \

@@ -1,0 +1,100 @@
+#include "gateway/broadcast.h"
+
+#include "gateway/conn.h"
+#include "gateway/namespace.h"
+#include "gateway/node.h"
+#include "gateway/rooms.h"
+#include "gateway/socket.h"
+
+/* One message on its way out. The frame is made when the first receiver is met: most
+ * multi-room messages meet none on most nodes. */
+struct delivery {
+	struct node *node;
+	struct namespace *ns;
+	const struct cluster_broadcast *b;
+	struct frame *frame;
+	bool bad; /* could not be encoded */
+};
+
+static void deliver(struct delivery *d, struct socket *s)
+{
+	if (d->bad)
+		return;
+	if (!d->frame) {
+		const struct sio_packet packet = {
+			.type = SIO_EVENT, .nsp = d->ns->name, .data = d->b->data};
+
+		if (node_frame(d->node, &packet, &d->frame) != ERR_OK) {
+			d->bad = true;
+			d->node->malformed++;
+			return;
+		}
+	}
+	conn_send(s->conn, d->frame, d->b->flags & CLUSTER_VOLATILE);
+}
+
+static struct socket *own_id_socket(const struct namespace *ns, struct slice room)
+{
+	return id_is(room) ? table_get(&ns->sockets, room) : NULL;
+}
+
+/* Sockets carry the number of the last broadcast that met them: who is excepted, or had
+ * it through another room, is passed over. */
+static void mark_excepted(struct delivery *d, uint64_t mark)
+{
+	for (size_t i = 0; i < d->b->except_n; i++) {
+		const struct room *r = table_get(&d->ns->rooms, d->b->except[i]);
+		struct socket *own = own_id_socket(d->ns, d->b->except[i]);
+
+		if (own)
+			own->mark = mark;
+		for (uint32_t j = 0; r && j < r->n; j++)
+			r->members[j]->socket->mark = mark;
+	}
+}
+
+static void deliver_marked(struct delivery *d, struct socket *s, uint64_t mark)
+{
+	if (s->mark == mark)
+		return;
+	s->mark = mark;
+	deliver(d, s);
+}
+
+static void to_rooms(struct delivery *d, uint64_t mark)
+{
+	for (size_t i = 0; i < d->b->rooms_n; i++) {
+		const struct room *r = table_get(&d->ns->rooms, d->b->rooms[i]);
+		struct socket *own = own_id_socket(d->ns, d->b->rooms[i]);
+
+		if (own)
+			deliver_marked(d, own, mark);
+		for (uint32_t j = 0; r && j < r->n; j++)
+			deliver_marked(d, r->members[j]->socket, mark);
+	}
+}
+
+static void to_namespace(struct delivery *d, uint64_t mark)
+{
+	struct socket *s;
+	size_t pos = 0;
+
+	while ((s = table_next(&d->ns->sockets, &pos)))
+		deliver_marked(d, s, mark);
+}
+
+void broadcast_deliver(struct node *n, const struct cluster_broadcast *b)
+{
+	struct delivery d = {.node = n, .ns = node_namespace(n, b->nsp), .b = b};
+	uint64_t mark;
+
+	if (!d.ns)
+		return;
+	mark = ++n->mark;
+	mark_excepted(&d, mark);
+	if (b->rooms_n)
+		to_rooms(&d, mark);
+	else
+		to_namespace(&d, mark);
+	frame_unref(d.frame);
+}

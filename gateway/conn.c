@@ -1,0 +1,521 @@
+#include "gateway/conn.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "gateway/conn_packet.h"
+#include "gateway/log.h"
+#include "gateway/node.h"
+#include "gateway/socket.h"
+#include "proto/eio.h"
+#include "proto/mem.h"
+
+enum {
+	/* One write gathers frames up to this size; larger ones go alone. */
+	CONN_GATHER_MAX = 64 * 1024,
+	CONN_SCRATCH_KEEP = 256 * 1024,
+	/* A throttled conn is looked at again after this long, or one packet's time. */
+	CONN_THROTTLE_MS = 20,
+};
+
+/* Packets that came while the conn was held: each a length and a kind, then its bytes. */
+struct conn_held {
+	struct buf packets;
+	size_t done; /* bytes of `packets` already worked off */
+};
+
+struct held_head {
+	size_t n;
+	bool binary;
+};
+
+void conns_init(struct conns *c)
+{
+	*c = (struct conns){.scratch = BUF_INIT};
+	link_init(&c->all);
+	link_init(&c->dirty);
+	link_init(&c->closing);
+	link_init(&c->ping_due);
+	link_init(&c->pong_due);
+	link_init(&c->connect_due);
+	link_init(&c->backend_due);
+	link_init(&c->throttled);
+	c->ping = frame_ws_eio(EIO_PING, SLICE_EMPTY);
+}
+
+void conns_deinit(struct conns *c)
+{
+	assert(list_empty(&c->all));
+	buf_deinit(&c->scratch);
+	frame_unref(c->ping);
+}
+
+const char *conn_close_text(enum conn_close reason)
+{
+	static const char *const texts[] = {
+#define CONN_CLOSE_TEXT_(name, text, metric) [CONN_CLOSE_##name] = (text),
+		CONN_CLOSE_TABLE(CONN_CLOSE_TEXT_)
+#undef CONN_CLOSE_TEXT_
+	};
+	return texts[reason];
+}
+
+static void count_close(struct metrics *m, enum conn_close reason)
+{
+	switch (reason) {
+#define CONN_CLOSE_COUNT_(name, text, metric)                                            \
+	case CONN_CLOSE_##name:                                                          \
+		m->metric++;                                                             \
+		break;
+		CONN_CLOSE_TABLE(CONN_CLOSE_COUNT_)
+#undef CONN_CLOSE_COUNT_
+	}
+}
+
+static void send_open(struct conn *c)
+{
+	const struct config *config = c->node->config;
+	struct eio_open open = {
+		.sid = slice_of(c->id, ID_LEN),
+		.ping_interval_ms = config->ping_interval_ms,
+		.ping_timeout_ms = config->ping_timeout_ms,
+		.max_payload = config->max_http_buffer_size,
+	};
+	struct buf text = BUF_INIT;
+	struct frame *f;
+
+	eio_encode_open(&open, &text);
+	f = frame_ws_eio(EIO_OPEN, slice_skip(buf_view(&text), 1));
+	buf_deinit(&text);
+	conn_send(c, f, false);
+	frame_unref(f);
+}
+
+static void set_heartbeat(struct conn *c, struct link *list, uint64_t at)
+{
+	list_remove(&c->heartbeat);
+	list_push(list, &c->heartbeat);
+	c->heartbeat_at = at;
+}
+
+static void set_waiting(struct conn *c, struct link *list, uint64_t at)
+{
+	list_remove(&c->waiting);
+	list_push(list, &c->waiting);
+	c->waiting_at = at;
+}
+
+struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *transport)
+{
+	struct conn *c = mem_zalloc(1, sizeof(*c));
+	uint64_t now = env_now_ms(n->env);
+
+	c->node = n;
+	c->ops = ops;
+	c->transport = transport;
+	outbox_init(&c->outbox);
+	link_init(&c->dirty);
+	link_init(&c->heartbeat);
+	link_init(&c->waiting);
+	list_push(&n->conns.all, &c->all);
+	n->conns.n++;
+	n->metrics.conns++;
+	n->metrics.conns_opened++;
+	node_new_id(n, c->id);
+	c->rate_at = now;
+	c->rate_credit = (int64_t)n->config->event_rate * 2000;
+	set_heartbeat(c, &n->conns.ping_due, now + n->config->ping_interval_ms);
+	set_waiting(c, &n->conns.connect_due, now + n->config->connect_timeout_ms);
+	send_open(c);
+	return c;
+}
+
+void conn_close(struct conn *c, enum conn_close reason)
+{
+	if (c->state != CONN_OPEN)
+		return;
+	c->state = CONN_CLOSING;
+	c->reason = reason;
+	count_close(&c->node->metrics, reason);
+	list_remove(&c->heartbeat);
+	list_remove(&c->waiting);
+	list_push(&c->node->conns.closing, &c->waiting);
+}
+
+void conn_on_transport_closed(struct conn *c, enum conn_close reason)
+{
+	c->transport = NULL;
+	conn_close(c, reason);
+}
+
+/* --- sending --- */
+
+void conn_send(struct conn *c, struct frame *f, bool droppable)
+{
+	struct node *n = c->node;
+
+	if (c->state != CONN_OPEN)
+		return;
+	if (outbox_push(&c->outbox, f, n->config->outbox_bytes_max) != ERR_OK) {
+		if (droppable)
+			n->metrics.outbox_dropped++;
+		else
+			conn_close(c, CONN_CLOSE_SLOW_READER);
+		return;
+	}
+	if (!c->choked && list_empty(&c->dirty))
+		list_push(&n->conns.dirty, &c->dirty);
+}
+
+/* Offer the transport the first frames as one piece of bytes; `*taken`: how many. */
+static enum transport_result write_some(struct conn *c, uint32_t *taken)
+{
+	struct buf *scratch = &c->node->conns.scratch;
+	struct metrics *m = &c->node->metrics;
+	struct slice bytes = frame_view(outbox_at(&c->outbox, 0));
+	uint64_t packets = outbox_at(&c->outbox, 0)->packets;
+	enum transport_result result;
+	uint32_t n = 1;
+
+	/* One frame goes out from the buffer all its receivers share. */
+	if (c->outbox.count > 1 && bytes.n < CONN_GATHER_MAX) {
+		buf_clear(scratch);
+		buf_slice(scratch, bytes);
+		for (; n < c->outbox.count; n++) {
+			struct frame *f = outbox_at(&c->outbox, n);
+
+			if (scratch->n + f->n > CONN_GATHER_MAX)
+				break;
+			buf_slice(scratch, frame_view(f));
+			packets += f->packets;
+		}
+		bytes = buf_view(scratch);
+	}
+	result = c->ops->write(c->transport, bytes);
+	*taken = n;
+	m->writes++;
+	m->packets_out += packets;
+	m->bytes_out += bytes.n;
+	return result;
+}
+
+static void flush(struct conn *c)
+{
+	while (c->outbox.count && !c->choked && c->transport) {
+		uint32_t taken;
+
+		switch (write_some(c, &taken)) {
+		case TRANSPORT_SENT:
+			break;
+		case TRANSPORT_CHOKED:
+			c->choked = true;
+			break;
+		case TRANSPORT_BROKEN:
+			c->transport = NULL;
+			conn_close(c, CONN_CLOSE_PEER);
+			return;
+		}
+		outbox_pop(&c->outbox, taken);
+	}
+}
+
+void conn_on_writable(struct conn *c)
+{
+	c->choked = false;
+	if (c->state == CONN_OPEN && c->outbox.count && list_empty(&c->dirty))
+		list_push(&c->node->conns.dirty, &c->dirty);
+}
+
+/* --- holding --- */
+
+static void free_held(struct conn *c)
+{
+	if (!c->held)
+		return;
+	buf_deinit(&c->held->packets);
+	free(c->held);
+	c->held = NULL;
+}
+
+static void keep(struct conn *c, struct slice bytes, bool binary)
+{
+	struct held_head head = {bytes.n, binary};
+
+	if (!c->held) {
+		c->held = mem_zalloc(1, sizeof(*c->held));
+		c->ops->read(c->transport, false);
+	}
+	buf_append(&c->held->packets, &head, sizeof(head));
+	buf_slice(&c->held->packets, bytes);
+}
+
+/* Work off what was kept, until held again. Runs from conns_turn alone, so that no packet
+ * is handled while another one is. */
+static void resume(struct conn *c)
+{
+	struct conn_held *h = c->held;
+
+	while (h->done < h->packets.n && !c->holds && c->state == CONN_OPEN) {
+		struct held_head head;
+		struct slice bytes;
+
+		memcpy(&head, h->packets.p + h->done, sizeof(head));
+		bytes = slice_of(h->packets.p + h->done + sizeof(head), head.n);
+		if (!conn_packet(c, bytes, head.binary))
+			break;
+		h->done += sizeof(head) + head.n;
+	}
+	if (h->done == h->packets.n && c->state == CONN_OPEN) {
+		free_held(c);
+		c->ops->read(c->transport, true);
+	}
+}
+
+void conn_hold(struct conn *c)
+{
+	c->holds++;
+	assert(c->holds);
+}
+
+void conn_release(struct conn *c)
+{
+	assert(c->holds);
+	if (--c->holds == 0 && c->held && c->state == CONN_OPEN && list_empty(&c->dirty))
+		list_push(&c->node->conns.dirty, &c->dirty);
+}
+
+void conn_wait_backend(struct conn *c)
+{
+	assert(!c->waiting_backend);
+	c->waiting_backend = true;
+	conn_hold(c);
+	set_waiting(c, &c->node->conns.backend_due,
+		    env_now_ms(c->node->env) + c->node->config->publish_wait_ms);
+}
+
+void conns_on_backend_up(struct node *n)
+{
+	struct link *l;
+
+	while ((l = list_pop(&n->conns.backend_due))) {
+		struct conn *c = container_of(l, struct conn, waiting);
+
+		c->waiting_backend = false;
+		if (c->sockets_n == 0)
+			set_waiting(c, &n->conns.connect_due,
+				    env_now_ms(n->env) + n->config->connect_timeout_ms);
+		conn_release(c);
+	}
+}
+
+/* --- receiving --- */
+
+/* Count a packet against the rate. A token bucket in thousandths of a packet that holds
+ * two seconds' worth; who empties it is held for a moment. */
+static void charge(struct conn *c)
+{
+	struct node *n = c->node;
+	int64_t rate = (int64_t)n->config->event_rate;
+	uint64_t now;
+
+	if (rate == 0)
+		return;
+	c->rate_credit -= 1000;
+	if (c->rate_credit >= 0)
+		return;
+	now = env_now_ms(n->env);
+	c->rate_credit += (int64_t)(now - c->rate_at) * rate;
+	if (c->rate_credit > rate * 2000)
+		c->rate_credit = rate * 2000;
+	c->rate_at = now;
+	if (c->rate_credit < 0 && !c->throttled && list_empty(&c->waiting)) {
+		uint64_t pause = 1000 / (uint64_t)rate;
+
+		c->throttled = true;
+		n->metrics.throttled++;
+		conn_hold(c);
+		set_waiting(c, &n->conns.throttled,
+			    now + (pause < CONN_THROTTLE_MS ? CONN_THROTTLE_MS : pause));
+	}
+}
+
+static void on_packet(struct conn *c, struct slice bytes, bool binary)
+{
+	struct metrics *m = &c->node->metrics;
+
+	if (c->state != CONN_OPEN)
+		return;
+	m->packets_in++;
+	m->bytes_in += bytes.n;
+	if (c->held || c->holds || !conn_packet(c, bytes, binary))
+		keep(c, bytes, binary);
+	if (c->state == CONN_OPEN)
+		charge(c);
+}
+
+void conn_on_text(struct conn *c, struct slice text)
+{
+	on_packet(c, text, false);
+}
+
+void conn_on_binary(struct conn *c, struct slice bytes)
+{
+	on_packet(c, bytes, true);
+}
+
+void conn_on_connected(struct conn *c)
+{
+	if (!c->throttled && !c->waiting_backend)
+		list_remove(&c->waiting);
+}
+
+void conn_on_pong(struct conn *c)
+{
+	struct node *n = c->node;
+
+	if (!c->awaiting_pong || c->state != CONN_OPEN)
+		return;
+	c->awaiting_pong = false;
+	set_heartbeat(c, &n->conns.ping_due,
+		      env_now_ms(n->env) + n->config->ping_interval_ms);
+}
+
+/* --- ending --- */
+
+static void take_out(struct conn *c)
+{
+	struct node *n = c->node;
+
+	assert(c->state == CONN_CLOSING);
+	c->state = CONN_CLOSED;
+	while (c->sockets)
+		socket_close(c->sockets, conn_close_text(c->reason));
+	if (c->reason != CONN_CLOSE_SLOW_READER)
+		flush(c);
+	if (c->transport)
+		c->ops->close(c->transport, c->reason);
+	if (log_enabled(LOG_DEBUG))
+		log_event(LOG_DEBUG, "conn_closed", "conn=%.*s reason=%s", ID_LEN, c->id,
+			  conn_close_text(c->reason));
+	free_held(c);
+	sio_decoder_free(c->decoder);
+	outbox_deinit(&c->outbox);
+	list_remove(&c->dirty);
+	list_remove(&c->all);
+	n->conns.n--;
+	n->metrics.conns--;
+	free(c);
+}
+
+bool conns_turn(struct node *n)
+{
+	struct conns *cs = &n->conns;
+	struct link *l;
+	bool any = false;
+
+	while (!list_empty(&cs->closing) || !list_empty(&cs->dirty)) {
+		while ((l = list_pop(&cs->closing))) {
+			take_out(container_of(l, struct conn, waiting));
+			any = true;
+		}
+		if ((l = list_pop(&cs->dirty))) {
+			struct conn *c = container_of(l, struct conn, dirty);
+
+			if (c->held && !c->holds) {
+				resume(c);
+				any = true;
+			}
+			if (c->state == CONN_OPEN)
+				flush(c);
+		}
+	}
+	buf_clear(&cs->scratch);
+	buf_trim(&cs->scratch, CONN_SCRATCH_KEEP);
+	return any;
+}
+
+void conns_close_all(struct node *n, enum conn_close reason)
+{
+	struct link *l, *tmp;
+
+	list_each(l, tmp, &n->conns.all)
+		conn_close(container_of(l, struct conn, all), reason);
+}
+
+/* --- time --- */
+
+static bool heartbeat_due(struct link *list, uint64_t now, struct conn **c)
+{
+	if (list_empty(list))
+		return false;
+	*c = container_of(list->next, struct conn, heartbeat);
+	return (*c)->heartbeat_at <= now;
+}
+
+static bool waiting_due(struct link *list, uint64_t now, struct conn **c)
+{
+	if (list_empty(list))
+		return false;
+	*c = container_of(list->next, struct conn, waiting);
+	return (*c)->waiting_at <= now;
+}
+
+static void ping(struct conn *c, uint64_t now)
+{
+	struct node *n = c->node;
+
+	c->awaiting_pong = true;
+	set_heartbeat(c, &n->conns.pong_due, now + n->config->ping_timeout_ms);
+	for (struct socket *s = c->sockets, *next; s; s = next) {
+		next = s->conn_next;
+		socket_check_expiry(s);
+	}
+	conn_send(c, n->conns.ping, false);
+}
+
+void conns_tick(struct node *n, uint64_t now)
+{
+	struct conns *cs = &n->conns;
+	struct conn *c;
+
+	while (heartbeat_due(&cs->ping_due, now, &c))
+		ping(c, now);
+	while (heartbeat_due(&cs->pong_due, now, &c)) {
+		if (c->holds) /* its pong may lie unread */
+			set_heartbeat(c, &cs->pong_due, now + n->config->ping_timeout_ms);
+		else
+			conn_close(c, CONN_CLOSE_PING_TIMEOUT);
+	}
+	while (waiting_due(&cs->connect_due, now, &c))
+		conn_close(c, CONN_CLOSE_CONNECT_TIMEOUT);
+	while (waiting_due(&cs->backend_due, now, &c))
+		conn_close(c, CONN_CLOSE_BACKEND_AWAY);
+	while (waiting_due(&cs->throttled, now, &c)) {
+		list_remove(&c->waiting);
+		c->throttled = false;
+		conn_release(c);
+	}
+}
+
+static uint64_t first(const struct link *list, uint64_t at, bool heartbeat)
+{
+	uint64_t due;
+
+	if (list_empty(list))
+		return at;
+	due = heartbeat ? container_of(list->next, struct conn, heartbeat)->heartbeat_at
+			: container_of(list->next, struct conn, waiting)->waiting_at;
+	return due < at ? due : at;
+}
+
+uint64_t conns_next(const struct node *n)
+{
+	const struct conns *cs = &n->conns;
+	uint64_t at = UINT64_MAX;
+
+	at = first(&cs->ping_due, at, true);
+	at = first(&cs->pong_due, at, true);
+	at = first(&cs->connect_due, at, false);
+	at = first(&cs->backend_due, at, false);
+	return first(&cs->throttled, at, false);
+}

@@ -1,0 +1,137 @@
+/* A conn is an Engine.IO session: what one browser's transport carries. It decodes what
+ * comes in, hands packets to its sockets, keeps the outbox and answers the heartbeat.
+ *
+ * It knows its transport only through `struct transport_ops`, and the transport tells it
+ * what happened through the conn_on_* functions. A conn that ends is taken out at the end
+ * of the loop turn (conns_turn), never inside a call; until then it ignores everything.
+ */
+#ifndef GATEHOUSE_GATEWAY_CONN_H
+#define GATEHOUSE_GATEWAY_CONN_H
+
+#include "gateway/outbox.h"
+#include "proto/id.h"
+#include "proto/list.h"
+#include "proto/table.h"
+
+struct node;
+struct socket;
+struct namespace;
+
+/* Why a conn ends: X(NAME, what applications hear, counter in metrics.h). */
+#define CONN_CLOSE_TABLE(X)                                                              \
+	X(PEER, "transport close", closes_peer)                                          \
+	X(PING_TIMEOUT, "ping timeout", closes_ping_timeout)                             \
+	X(CONNECT_TIMEOUT, "connect timeout", closes_connect_timeout)                    \
+	X(PARSE_ERROR, "parse error", closes_parse_error)                                \
+	X(TOO_BIG, "message too big", closes_too_big)                                    \
+	X(SLOW_READER, "slow reader", closes_slow_reader)                                \
+	X(BACKEND_AWAY, "backend away", closes_backend_away)                             \
+	X(SHUTDOWN, "server shutting down", closes_shutdown)                             \
+	X(SERVER, "forced close", closes_server)
+
+enum conn_close {
+#define CONN_CLOSE_ENUM_(name, text, metric) CONN_CLOSE_##name,
+	CONN_CLOSE_TABLE(CONN_CLOSE_ENUM_)
+#undef CONN_CLOSE_ENUM_
+};
+
+enum transport_result {
+	TRANSPORT_SENT,	  /* taken, and more would be */
+	TRANSPORT_CHOKED, /* taken; no more before conn_on_writable */
+	TRANSPORT_BROKEN, /* the transport is lost; nothing is called back for it */
+};
+
+struct transport_ops {
+	/* Send the bytes of whole frames. Takes all of them or is broken. */
+	enum transport_result (*write)(void *transport, struct slice bytes);
+	/* Read from the peer, or leave what it sends in the kernel. */
+	void (*read)(void *transport, bool on);
+	/* End it; `reason` chooses the close code. Nothing is called back afterwards. */
+	void (*close)(void *transport, enum conn_close reason);
+};
+
+enum conn_state {
+	CONN_OPEN,
+	CONN_CLOSING, /* decided; taken out at the end of the turn */
+	CONN_CLOSED,  /* its sockets are gone; memory goes next */
+};
+
+struct conn {
+	struct node *node;
+	const struct transport_ops *ops;
+	void *transport;	     /* NULL once it is gone */
+	struct sio_decoder *decoder; /* NULL until an attachment is due */
+	struct socket *sockets;	     /* singly linked by conn_next */
+	struct conn_held *held;	     /* what came while the conn was held, or NULL */
+	struct outbox outbox;
+	struct link all;       /* of the node's conns */
+	struct link dirty;     /* in conns.dirty: has something to send */
+	struct link heartbeat; /* in conns.ping_due or conns.pong_due */
+	struct link waiting; /* in conns.connect_due, backend_due, throttled or closing */
+	uint64_t heartbeat_at, waiting_at; /* when those are due, ms */
+	uint64_t rate_at;		   /* when `rate_credit` was counted, ms */
+	int64_t rate_credit;		   /* thousandths of packets */
+	enum conn_state state;
+	enum conn_close reason;
+	uint16_t sockets_n;
+	uint16_t holds;
+	bool choked, awaiting_pong, waiting_backend, throttled;
+	char id[ID_LEN];
+};
+
+/* All conns of a node, and the lists that drive them. */
+struct conns {
+	struct link all, dirty, closing;
+	/* Each list is ordered by time, since each waits for one interval. */
+	struct link ping_due, pong_due, connect_due, backend_due, throttled;
+	size_t n;
+	struct buf scratch; /* several frames written at once; also decoding */
+	struct frame *ping;
+};
+
+void conns_init(struct conns *c);
+void conns_deinit(struct conns *c);
+/* At the end of a loop turn: take out what ended, then one write for each conn that has
+ * something to send, and again until nothing is left to do. True if applications were
+ * called, so that there may be more for the adapter. */
+bool conns_turn(struct node *n);
+/* Pings, timeouts, throttled conns that may go on. */
+void conns_tick(struct node *n, uint64_t now);
+/* When conns_tick has something to do next; UINT64_MAX: never. */
+uint64_t conns_next(const struct node *n);
+void conns_close_all(struct node *n, enum conn_close reason);
+/* The backend is up: conns whose CONNECT waited for it go on. */
+void conns_on_backend_up(struct node *n);
+
+/* A transport is ready: a new conn, whose open packet is in its outbox. */
+struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *transport);
+
+/* What the transport reports; the bytes are one whole Engine.IO packet or binary message.
+ */
+void conn_on_text(struct conn *c, struct slice text);
+void conn_on_binary(struct conn *c, struct slice bytes);
+void conn_on_writable(struct conn *c);
+/* The transport is gone and must not be used any more. */
+void conn_on_transport_closed(struct conn *c, enum conn_close reason);
+
+/* End the conn at the end of this turn, once what is in its outbox was offered to the
+ * transport. The first reason counts. */
+void conn_close(struct conn *c, enum conn_close reason);
+const char *conn_close_text(enum conn_close reason);
+
+/* Queue a frame. A conn whose outbox is full drops it if `droppable`, and is closed
+ * otherwise. */
+void conn_send(struct conn *c, struct frame *f, bool droppable);
+
+/* Keep what comes in until conn_release; holds nest. While held, the conn is not read
+ * from once something came, and not closed for missing pongs. */
+void conn_hold(struct conn *c);
+void conn_release(struct conn *c);
+
+/* For conn_packet.c: hold the conn until the backend is up, but not longer than
+ * publishWait; the conn's first socket is connected; a pong came. */
+void conn_wait_backend(struct conn *c);
+void conn_on_connected(struct conn *c);
+void conn_on_pong(struct conn *c);
+
+#endif

@@ -1,0 +1,323 @@
+#include "gateway/node.h"
+
+#include <assert.h>
+#include <malloc.h>
+#include <stdlib.h>
+
+#include "gateway/broadcast.h"
+#include "gateway/log.h"
+#include "gateway/rooms.h"
+#include "gateway/rooms_app.h"
+#include "proto/mem.h"
+
+/* --- what the adapter reports --- */
+
+static void on_message(void *ctx, const struct cluster_broadcast *b)
+{
+	broadcast_deliver(ctx, b);
+}
+
+static void on_state(void *ctx, bool up, bool gap)
+{
+	struct node *n = ctx;
+
+	n->backend_up = up;
+	if (!up) {
+		log_event(LOG_WARN, "backend_down",
+			  "msg=publishes wait, connected clients stay");
+		return;
+	}
+	log_event(LOG_INFO, "backend_up", "gap=%s", gap ? "yes" : "no");
+	if (n->state == NODE_STARTING)
+		n->state = NODE_READY;
+	conns_on_backend_up(n);
+}
+
+static void on_presence_lost(void *ctx)
+{
+	struct node *n = ctx;
+
+	log_event(LOG_INFO, "presence_announced_again", "node=%s", n->code);
+	for (size_t i = 0; i < n->config->namespaces_n; i++)
+		rooms_announce_presence(&n->namespaces[i]);
+}
+
+static void on_member_lost(void *ctx, struct slice nsp, struct slice room,
+			   const struct adapter_member *m)
+{
+	struct node *n = ctx;
+	struct namespace *ns = node_namespace(n, nsp);
+
+	if (ns)
+		rooms_app_on_member_lost(ns, room, m);
+}
+
+static void on_log(void *ctx, enum adapter_log_level level, const char *id,
+		   const char *text)
+{
+	static const enum log_level levels[] = {
+		[ADAPTER_LOG_INFO] = LOG_INFO,
+		[ADAPTER_LOG_WARN] = LOG_WARN,
+		[ADAPTER_LOG_ERROR] = LOG_ERROR,
+	};
+
+	(void)ctx;
+	log_event(levels[level], id, "%s", text);
+}
+
+static const struct adapter_events adapter_events = {
+	.on_message = on_message,
+	.on_state = on_state,
+	.on_presence_lost = on_presence_lost,
+	.on_member_lost = on_member_lost,
+	.on_log = on_log,
+};
+
+static struct adapter *new_adapter(struct node *n)
+{
+	const struct config *c = n->config;
+	const struct adapter_options options = {
+		.loop = n->loop,
+		.env = n->env,
+		.events = &adapter_events,
+		.ctx = n,
+		.node_code = n->code,
+		.publish_waiting_bytes_max = c->publish_waiting_bytes_max,
+		.publish_wait_ms_max = c->publish_wait_ms,
+		.presence_lease_ms = c->presence_lease_ms,
+	};
+	const struct adapter_redis_options redis = {
+		.host = c->redis_at.host,
+		.port = c->redis_at.port,
+		.path = c->redis_at.path,
+		.username = c->redis_at.username,
+		.password = c->redis_at.password,
+		.db = c->redis_at.db,
+		.key = c->redis_key,
+		.reply_timeout_ms = c->redis_reply_timeout_ms,
+		.backoff_ms_min = c->redis_backoff_ms_min,
+		.backoff_ms_max = c->redis_backoff_ms_max,
+	};
+
+	return c->redis ? adapter_redis_new(&options, &redis)
+			: adapter_memory_new(&options);
+}
+
+/* --- the loop --- */
+
+static void tick(struct node *n)
+{
+	uint64_t now = env_now_ms(n->env);
+
+	conns_tick(n, now);
+	acks_tick(n, now);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct node *n = timer->data;
+
+	n->timer_at = UINT64_MAX;
+	tick(n); /* what it queued leaves in this turn's prepare */
+}
+
+/* One timer for everything that is due some time; it is set anew only when the earliest
+ * of those moved. */
+static void set_timer(struct node *n)
+{
+	uint64_t at = conns_next(n), acks = acks_next(n), now;
+
+	if (acks < at)
+		at = acks;
+	if (at == n->timer_at)
+		return;
+	n->timer_at = at;
+	if (at == UINT64_MAX) {
+		uv_timer_stop(&n->timer);
+		return;
+	}
+	now = env_now_ms(n->env);
+	uv_update_time(n->loop);
+	uv_timer_start(&n->timer, on_timer, at > now ? at - now : 0, 0);
+}
+
+static void turn(struct node *n)
+{
+	bool more;
+
+	do {
+		more = n->adapter && adapter_turn(n->adapter);
+		more |= rooms_turn(n);
+		more |= conns_turn(n);
+		sockets_free_dead(n);
+	} while (more || !list_empty(&n->room_ops));
+	set_timer(n);
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+	turn(prepare->data);
+}
+
+/* --- start and stop --- */
+
+static void open_apps(struct node *n, const struct app_ops *const *apps)
+{
+	while (apps[n->apps_n])
+		n->apps_n++;
+	n->apps = mem_zalloc(n->apps_n, sizeof(*n->apps));
+	for (size_t i = 0; i < n->apps_n; i++) {
+		n->apps[i].ops = apps[i];
+		n->apps[i].state = apps[i]->open(n);
+	}
+}
+
+struct node *node_new(uv_loop_t *loop, const struct env *env, const struct config *config,
+		      const struct app_ops *const *apps)
+{
+	struct node *n = mem_zalloc(1, sizeof(*n));
+	uint8_t random[NODE_CODE_LEN];
+
+	n->loop = loop;
+	n->env = env;
+	n->config = config;
+	n->timer_at = UINT64_MAX;
+	link_init(&n->acks);
+	link_init(&n->room_ops);
+	link_init(&n->dead_sockets);
+	env_random(env, n->seed, sizeof(n->seed));
+	env_random(env, random, sizeof(random));
+	id_chars(n->code, random, NODE_CODE_LEN);
+	conns_init(&n->conns);
+	open_apps(n, apps);
+	n->namespaces = mem_zalloc(config->namespaces_n, sizeof(*n->namespaces));
+	for (size_t i = 0; i < config->namespaces_n; i++)
+		namespace_init(&n->namespaces[i], n, &config->namespaces[i]);
+	n->adapter = new_adapter(n);
+	for (size_t i = 0; i < config->namespaces_n; i++)
+		adapter_add_namespace(n->adapter, n->namespaces[i].name);
+	uv_prepare_init(loop, &n->prepare);
+	n->prepare.data = n;
+	uv_timer_init(loop, &n->timer);
+	n->timer.data = n;
+	return n;
+}
+
+void node_start(struct node *n)
+{
+	uv_prepare_start(&n->prepare, on_prepare);
+	adapter_open(n->adapter);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct node *n = handle->data;
+
+	if (--n->closing_handles)
+		return;
+	n->state = NODE_STOPPED;
+	n->on_stopped(n->on_stopped_arg);
+}
+
+static void on_adapter_closed(void *arg)
+{
+	struct node *n = arg;
+
+	n->adapter = NULL;
+	n->closing_handles = 2;
+	uv_close((uv_handle_t *)&n->prepare, on_handle_closed);
+	uv_close((uv_handle_t *)&n->timer, on_handle_closed);
+}
+
+void node_stop(struct node *n, void (*on_stopped)(void *arg), void *arg)
+{
+	assert(n->state != NODE_STOPPING && n->state != NODE_STOPPED);
+	n->state = NODE_STOPPING;
+	n->on_stopped = on_stopped;
+	n->on_stopped_arg = arg;
+	conns_close_all(n, CONN_CLOSE_SHUTDOWN);
+	conns_turn(n);
+	sockets_free_dead(n);
+	adapter_close(n->adapter, on_adapter_closed, n);
+}
+
+void node_free(struct node *n)
+{
+	assert(n->state == NODE_STOPPED);
+	sockets_free_dead(n);
+	for (size_t i = 0; i < n->config->namespaces_n; i++)
+		namespace_deinit(&n->namespaces[i]);
+	free(n->namespaces);
+	for (size_t i = 0; i < n->apps_n; i++)
+		n->apps[i].ops->close(n->apps[i].state);
+	free(n->apps);
+	conns_deinit(&n->conns);
+	buf_deinit(&n->decode);
+	buf_deinit(&n->encode);
+	buf_deinit(&n->text);
+	json_bins_deinit(&n->bins);
+	free(n);
+}
+
+/* --- services --- */
+
+struct namespace *node_namespace(struct node *n, struct slice name)
+{
+	for (size_t i = 0; i < n->config->namespaces_n; i++) {
+		if (slice_eq(n->namespaces[i].name, name))
+			return &n->namespaces[i];
+	}
+	return NULL;
+}
+
+struct app *node_app(struct node *n, const char *name)
+{
+	for (size_t i = 0; i < n->apps_n; i++) {
+		if (strcmp(n->apps[i].ops->name, name) == 0)
+			return &n->apps[i];
+	}
+	return NULL;
+}
+
+void node_new_id(struct node *n, char id[ID_LEN])
+{
+	uint8_t random[ID_RANDOM_LEN];
+
+	env_random(n->env, random, sizeof(random));
+	memcpy(id, n->code, NODE_CODE_LEN);
+	id_chars(id + NODE_CODE_LEN, random, sizeof(random));
+}
+
+enum err node_frame(struct node *n, const struct sio_packet *packet, struct frame **out)
+{
+	enum err err = frame_ws_sio(packet, &n->text, &n->bins, out);
+
+	buf_clear(&n->text);
+	buf_trim(&n->text, NODE_SCRATCH_KEEP);
+	return err;
+}
+
+void node_metrics(struct node *n, struct buf *out)
+{
+	struct metrics *m = &n->metrics;
+	struct adapter_stats s = {0};
+
+	if (n->adapter)
+		adapter_stats_get(n->adapter, &s);
+	m->backend_up = s.up;
+	m->backend_connects = s.connects;
+	m->backend_gaps = s.gaps;
+	m->backend_published = s.published;
+	m->backend_publish_failed = s.publish_failed;
+	m->backend_publish_unconfirmed = s.publish_unconfirmed;
+	m->backend_publish_waiting_bytes = s.publish_waiting_bytes;
+	m->backend_received = s.received;
+	m->backend_received_bytes = s.received_bytes;
+	m->backend_malformed = s.malformed + n->malformed;
+	m->backend_ghosts = s.ghosts_reaped;
+	m->backend_subscriptions = s.subscriptions;
+	m->backend_rtt_us = s.rtt_us;
+	m->heap_bytes = mallinfo2().uordblks;
+	metrics_write(m, GATEHOUSE_VERSION, n->adapter ? n->adapter->ops->name : "none",
+		      n->code, out);
+}

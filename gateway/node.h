@@ -1,0 +1,75 @@
+/* A node is one gateway process: it owns the loop's objects, the adapter, the namespaces
+ * with their applications, and the conns, and it drives them: everything that happened in
+ * a loop turn is finished before the loop sleeps (node_turn). */
+#ifndef GATEHOUSE_GATEWAY_NODE_H
+#define GATEHOUSE_GATEWAY_NODE_H
+
+#include <uv.h>
+
+#include "adapter/adapter.h"
+#include "gateway/config.h"
+#include "gateway/conn.h"
+#include "gateway/metrics.h"
+#include "gateway/namespace.h"
+
+enum { NODE_SCRATCH_KEEP = 256 * 1024 };
+
+enum node_state {
+	NODE_STARTING, /* not ready yet: the backend was never up */
+	NODE_READY,
+	NODE_STOPPING,
+	NODE_STOPPED, /* everything is closed */
+};
+
+struct node {
+	uv_loop_t *loop;
+	const struct env *env;
+	const struct config *config;
+	struct adapter *adapter;
+	struct namespace *namespaces;
+	struct app *apps;
+	size_t apps_n;
+	struct conns conns;
+	struct link acks;	  /* due from clients, by time */
+	struct link room_ops;	  /* joins to finish at the end of the turn */
+	struct link dead_sockets; /* to free at the end of the turn */
+	uv_prepare_t prepare;
+	uv_timer_t timer;
+	uint64_t timer_at;
+	enum node_state state;
+	bool backend_up;
+	uint64_t mark;	    /* number of the last broadcast */
+	uint64_t malformed; /* broadcasts whose data could not be encoded */
+	uint64_t seed[2];
+	struct buf decode, encode, text; /* scratch: one packet in, one out, its JSON */
+	struct json_bins bins;
+	struct metrics metrics;
+	void (*on_stopped)(void *arg);
+	void *on_stopped_arg;
+	unsigned closing_handles;
+	char code[NODE_CODE_LEN + 1];
+};
+
+/* Build the node. `apps`, ended by NULL, are those the configuration may name. Everything
+ * passed in outlives the node. */
+struct node *node_new(uv_loop_t *loop, const struct env *env, const struct config *config,
+		      const struct app_ops *const *apps);
+/* Connect the backend; conns may come. */
+void node_start(struct node *n);
+/* Close all conns, then the adapter, then call `on_stopped`; then node_free may follow.
+ */
+void node_stop(struct node *n, void (*on_stopped)(void *arg), void *arg);
+void node_free(struct node *n);
+
+/* NULL if it is not configured. */
+struct namespace *node_namespace(struct node *n, struct slice name);
+struct app *node_app(struct node *n, const char *name);
+/* Draw an id: this node's code and 14 random characters. */
+void node_new_id(struct node *n, char id[ID_LEN]);
+/* Encode a packet for the transports; one reference. Errors as frame_ws_sio. */
+MUST_USE enum err node_frame(struct node *n, const struct sio_packet *packet,
+			     struct frame **out);
+/* Bring the gauges up to date and write the exposition. */
+void node_metrics(struct node *n, struct buf *out);
+
+#endif

@@ -1,0 +1,277 @@
+#include "gateway/rooms.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "gateway/node.h"
+#include "proto/mem.h"
+
+/* A join under way. It waits in room->ops for the subscription, or in node->room_ops for
+ * the end of the turn if that is live already; then, in neither list, for the adapter's
+ * answer about presence. It keeps its room. */
+struct room_op {
+	struct link of_room, of_socket;
+	struct socket
+		*socket; /* NULL: closed meanwhile; only the adapter still knows us */
+	struct room *room;
+	bool presence, announce, asked_presence;
+	room_join_fn *done;
+	void *arg;
+};
+
+static struct adapter_member adapter_member_of(const struct socket *s)
+{
+	return (struct adapter_member){socket_id(s), socket_user(s)};
+}
+
+/* --- rooms --- */
+
+static void room_free(struct room *r)
+{
+	assert(r->n == 0 && r->ops_n == 0);
+	table_remove(&r->ns->rooms, r->name);
+	r->ns->node->metrics.rooms--;
+	free(r->members);
+	free(r);
+}
+
+/* An empty room goes, but not while its subscription is being confirmed. */
+static void drop_if_unused(struct room *r)
+{
+	if (r->state == ROOM_SUBSCRIBING || r->n || r->ops_n)
+		return;
+	adapter_unsubscribe(r->ns->node->adapter, r->ns->name, r->name);
+	room_free(r);
+}
+
+static void add_member(struct room *r, struct socket *s, bool presence, bool announce)
+{
+	struct member *m = mem_zalloc(1, sizeof(*m));
+
+	m->socket = s;
+	m->room = r;
+	m->presence = presence;
+	m->announce = announce;
+	m->index = r->n;
+	if (r->n == r->cap) {
+		r->cap = r->cap ? r->cap * 2 : 1;
+		r->members = mem_realloc(r->members, r->cap * sizeof(struct member *));
+	}
+	r->members[r->n++] = m;
+	list_push(&s->members, &m->of_socket);
+	s->rooms_n++;
+}
+
+void room_leave(struct member *m)
+{
+	struct room *r = m->room;
+	struct socket *s = m->socket;
+	struct adapter_member who = adapter_member_of(s);
+
+	r->n--;
+	r->members[m->index] = r->members[r->n];
+	r->members[m->index]->index = m->index;
+	if (r->cap > 8 && r->n < r->cap / 4) {
+		r->cap /= 2;
+		r->members = mem_realloc(r->members, r->cap * sizeof(struct member *));
+	}
+	list_remove(&m->of_socket);
+	s->rooms_n--;
+	if (m->presence)
+		adapter_presence_remove(r->ns->node->adapter, r->ns->name, r->name, &who,
+					NULL, NULL);
+	free(m);
+	drop_if_unused(r);
+}
+
+/* --- joining --- */
+
+static void finish(struct room_op *op, enum err err, uint64_t count)
+{
+	struct socket *s = op->socket;
+
+	list_remove(&op->of_socket);
+	op->socket = NULL;
+	if (s)
+		op->done(op->arg, s, err, count);
+}
+
+/* The room stays valid for the caller, who drops it if it is unused. */
+static void op_free(struct room_op *op)
+{
+	assert(!op->socket && list_empty(&op->of_room));
+	op->room->ops_n--;
+	free(op);
+}
+
+static void on_presence_added(void *arg, enum err err, uint64_t count)
+{
+	struct room_op *op = arg;
+	struct room *r = op->room;
+
+	if (op->socket && err != ERR_OK) {
+		struct member *m = room_member(op->socket, r->name);
+
+		if (m)
+			room_leave(m);
+	}
+	finish(op, err, count);
+	op_free(op);
+	drop_if_unused(r);
+}
+
+/* The subscription is live. */
+static void enter(struct room_op *op)
+{
+	struct room *r = op->room;
+	struct adapter_member who = adapter_member_of(op->socket);
+
+	list_remove(&op->of_room);
+	if (!room_member(op->socket, r->name))
+		add_member(r, op->socket, op->presence, op->announce);
+	if (op->presence) {
+		op->asked_presence = true;
+		adapter_presence_add(r->ns->node->adapter, r->ns->name, r->name, &who,
+				     on_presence_added, op);
+		return;
+	}
+	finish(op, ERR_OK, 0);
+	op_free(op);
+}
+
+static void on_subscribed(void *arg, enum err err)
+{
+	struct room *r = arg;
+	struct link *l;
+
+	r->state = ROOM_LIVE;
+	while ((l = list_first(&r->ops))) {
+		struct room_op *op = container_of(l, struct room_op, of_room);
+
+		if (err == ERR_OK) {
+			enter(op);
+			continue;
+		}
+		list_remove(&op->of_room);
+		finish(op, err, 0);
+		op_free(op);
+	}
+	if (err != ERR_OK)
+		room_free(r);
+	else
+		drop_if_unused(r);
+}
+
+static struct room *room_of(struct namespace *ns, struct slice name)
+{
+	struct room *r = table_get(&ns->rooms, name);
+	uint8_t *copy;
+
+	if (r)
+		return r;
+	r = mem_zalloc(1, sizeof(*r) + name.n);
+	copy = (uint8_t *)(r + 1);
+	memcpy(copy, name.p, name.n);
+	r->ns = ns;
+	r->name = slice_of(copy, name.n);
+	link_init(&r->ops);
+	table_add(&ns->rooms, r->name, r);
+	ns->node->metrics.rooms++;
+	adapter_subscribe(ns->node->adapter, ns->name, r->name, on_subscribed, r);
+	return r;
+}
+
+bool rooms_turn(struct node *n)
+{
+	struct link *l;
+	bool any = false;
+
+	while ((l = list_pop(&n->room_ops))) {
+		struct room_op *op = container_of(l, struct room_op, of_room);
+		struct room *r = op->room;
+
+		enter(op);
+		drop_if_unused(r);
+		any = true;
+	}
+	return any;
+}
+
+void room_join(struct socket *s, const struct room_join *join)
+{
+	struct room_op *op = mem_zalloc(1, sizeof(*op));
+
+	assert(join->room.n && !id_is(join->room));
+	op->socket = s;
+	op->room = room_of(s->ns, join->room);
+	op->room->ops_n++;
+	op->presence = join->presence;
+	op->announce = join->announce;
+	op->done = join->done;
+	op->arg = join->arg;
+	list_push(&s->ops, &op->of_socket);
+	list_push(op->room->state == ROOM_LIVE ? &s->ns->node->room_ops : &op->room->ops,
+		  &op->of_room);
+}
+
+/* Looks through the shorter of the two lists it could be found in. */
+struct member *room_member(const struct socket *s, struct slice room)
+{
+	const struct room *r = table_get(&s->ns->rooms, room);
+	struct link *l;
+
+	if (!r)
+		return NULL;
+	if (r->n < s->rooms_n) {
+		for (uint32_t i = 0; i < r->n; i++) {
+			if (r->members[i]->socket == s)
+				return r->members[i];
+		}
+		return NULL;
+	}
+	for (l = s->members.next; l != &s->members; l = l->next) {
+		struct member *m = container_of(l, struct member, of_socket);
+
+		if (m->room == r)
+			return m;
+	}
+	return NULL;
+}
+
+/* --- ends --- */
+
+void rooms_on_socket_closed(struct socket *s)
+{
+	struct link *l;
+
+	while ((l = list_first(&s->ops))) {
+		struct room_op *op = container_of(l, struct room_op, of_socket);
+		struct room *r = op->room;
+
+		finish(op, ERR_CLOSED, 0);
+		if (op->asked_presence)
+			continue; /* freed by on_presence_added */
+		list_remove(&op->of_room);
+		op_free(op);
+		drop_if_unused(r);
+	}
+	while ((l = list_first(&s->members)))
+		room_leave(container_of(l, struct member, of_socket));
+}
+
+void rooms_announce_presence(struct namespace *ns)
+{
+	size_t pos = 0;
+	struct room *r;
+
+	while ((r = table_next(&ns->rooms, &pos))) {
+		for (uint32_t i = 0; i < r->n; i++) {
+			struct adapter_member who =
+				adapter_member_of(r->members[i]->socket);
+
+			if (r->members[i]->presence)
+				adapter_presence_add(ns->node->adapter, ns->name, r->name,
+						     &who, NULL, NULL);
+		}
+	}
+}

@@ -1,0 +1,60 @@
+/* Rooms as this node knows them: which of its sockets are in which, and that the adapter
+ * carries a room while it has members here. Rooms of sockets' own ids are not kept: the
+ * adapter delivers them by pattern, and broadcast.c finds the socket by its id. */
+#ifndef GATEHOUSE_GATEWAY_ROOMS_H
+#define GATEHOUSE_GATEWAY_ROOMS_H
+
+#include "gateway/namespace.h"
+#include "gateway/socket.h"
+
+struct room;
+
+/* A socket in a room. */
+struct member {
+	struct socket *socket;
+	struct room *room;
+	struct link of_socket;
+	uint32_t index; /* in room->members */
+	bool presence;	/* listed by the adapter */
+	bool announce;	/* others hear of its leaving */
+};
+
+enum room_state { ROOM_SUBSCRIBING, ROOM_LIVE };
+
+struct room {
+	struct namespace *ns;
+	struct slice name; /* in the same allocation */
+	struct member **members;
+	uint32_t n, cap;
+	uint32_t ops_n; /* joins under way */
+	enum room_state state;
+	struct link ops; /* joins that wait for the subscription */
+};
+
+/* How a join ended. `count`: members in the cluster, 0 unless presence is kept.
+ * ERR_CLOSED: the socket is closing; ERR_UNAVAILABLE: the backend was away for too long.
+ */
+typedef void room_join_fn(void *arg, struct socket *s, enum err err, uint64_t count);
+
+struct room_join {
+	struct slice room; /* not of an id's shape */
+	bool presence, announce;
+	room_join_fn *done; /* once; never inside room_join */
+	void *arg;
+};
+
+/* Put `s` into a room: subscription confirmed, then member, then presence, then `done`.
+ * Of a socket that is in it already only the presence is said again, for the count. */
+void room_join(struct socket *s, const struct room_join *join);
+/* Take it out. Nothing of the room reaches it afterwards. */
+void room_leave(struct member *m);
+/* NULL: not a member (yet). */
+struct member *room_member(const struct socket *s, struct slice room);
+
+/* At the end of a loop turn: joins of rooms that were live already. True if any. */
+bool rooms_turn(struct node *n);
+void rooms_on_socket_closed(struct socket *s);
+/* Tell the adapter of all members again (adapter_events.on_presence_lost). */
+void rooms_announce_presence(struct namespace *ns);
+
+#endif

@@ -1,0 +1,289 @@
+#include "gateway/socket.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "gateway/conn.h"
+#include "gateway/log.h"
+#include "gateway/namespace.h"
+#include "gateway/node.h"
+#include "gateway/rooms.h"
+#include "proto/mem.h"
+
+/* An answer that is due from a client. */
+struct ack {
+	struct link of_socket, of_node; /* of the node: by `at` */
+	struct socket *socket;
+	uint64_t id, at;
+	socket_ack_fn *fn;
+	void *arg;
+};
+
+static enum err send_packet(struct socket *s, const struct sio_packet *packet)
+{
+	struct frame *f;
+	enum err err = node_frame(s->ns->node, packet, &f);
+
+	if (err != ERR_OK)
+		return err;
+	conn_send(s->conn, f, false);
+	frame_unref(f);
+	return ERR_OK;
+}
+
+static void send_connected(struct socket *s)
+{
+	struct sio_packet packet = {.type = SIO_CONNECT, .nsp = s->ns->name};
+	struct buf *b = &s->ns->node->encode;
+	msgpack_packer pk;
+	enum err err;
+
+	buf_clear(b);
+	mp_packer(&pk, b);
+	msgpack_pack_map(&pk, 1);
+	mp_pack_str(&pk, SLICE_LIT("sid"));
+	mp_pack_str(&pk, socket_id(s));
+	packet.data = buf_view(b);
+	err = send_packet(s, &packet);
+	assert(err == ERR_OK);
+	(void)err;
+}
+
+void socket_open(struct conn *c, struct namespace *ns, char *user, uint64_t expires_ms,
+		 struct slice auth)
+{
+	struct socket *s = mem_zalloc(1, sizeof(*s));
+
+	s->conn = c;
+	s->ns = ns;
+	s->user = user;
+	s->expires_ms = expires_ms;
+	link_init(&s->members);
+	link_init(&s->ops);
+	link_init(&s->acks);
+	node_new_id(ns->node, s->id);
+	s->conn_next = c->sockets;
+	c->sockets = s;
+	c->sockets_n++;
+	table_add(&ns->sockets, socket_id(s), s);
+	ns->node->metrics.sockets++;
+	send_connected(s);
+	for (size_t i = 0; i < ns->apps_n && !s->closing; i++)
+		ns->apps[i]->ops->on_connect(ns->apps[i]->state, s, auth);
+}
+
+static void finish_ack(struct ack *a, enum err err, struct slice args)
+{
+	list_remove(&a->of_socket);
+	list_remove(&a->of_node);
+	a->fn(a->arg, a->socket, err, args);
+	free(a);
+}
+
+static void unlink_from_conn(struct socket *s)
+{
+	struct socket **p = &s->conn->sockets;
+
+	while (*p != s)
+		p = &(*p)->conn_next;
+	*p = s->conn_next;
+	s->conn->sockets_n--;
+}
+
+void socket_close(struct socket *s, const char *reason)
+{
+	struct namespace *ns = s->ns;
+	struct link *l;
+
+	assert(!s->closing);
+	s->closing = true;
+	for (size_t i = 0; i < ns->apps_n; i++)
+		ns->apps[i]->ops->on_disconnect(ns->apps[i]->state, s, reason);
+	while ((l = list_first(&s->acks)))
+		finish_ack(container_of(l, struct ack, of_socket), ERR_CLOSED,
+			   SLICE_EMPTY);
+	rooms_on_socket_closed(s);
+	table_remove(&ns->sockets, socket_id(s));
+	ns->node->metrics.sockets--;
+	unlink_from_conn(s);
+	list_push(&ns->node->dead_sockets, &s->members);
+}
+
+void sockets_free_dead(struct node *n)
+{
+	struct link *l;
+
+	while ((l = list_pop(&n->dead_sockets))) {
+		struct socket *s = container_of(l, struct socket, members);
+
+		free(s->user);
+		free(s);
+	}
+}
+
+void socket_disconnect(struct socket *s, const char *reason)
+{
+	const struct sio_packet packet = {.type = SIO_DISCONNECT, .nsp = s->ns->name};
+	enum err err = send_packet(s, &packet);
+
+	assert(err == ERR_OK);
+	(void)err;
+	socket_close(s, reason);
+}
+
+void socket_check_expiry(struct socket *s)
+{
+	if (s->expires_ms && env_wall_ms(s->ns->node->env) >= s->expires_ms)
+		socket_disconnect(s, "token expired");
+}
+
+static void answer_unknown(struct socket *s, const struct app_event *e)
+{
+	s->ns->node->metrics.events_unhandled++;
+	if (e->wants_ack)
+		app_ack_error(s, e->ack_id, "unknown_event",
+			      "no application here handles this event");
+}
+
+/* Event names are strings or numbers; applications see a number as JavaScript prints it.
+ */
+static enum err event_name(struct slice data, struct buf *number, struct slice *name)
+{
+	struct mp_cursor c = mp_cursor_of(data);
+	struct slice first;
+	uint32_t count;
+	enum err err = mp_read_array(&c, &count);
+
+	if (err == ERR_OK)
+		err = mp_take(&c, &first);
+	if (err != ERR_OK)
+		return err;
+	if (mp_get_str(first, name) == ERR_OK)
+		return ERR_OK;
+	err = mp_to_json(first, number, NULL);
+	*name = buf_view(number);
+	return err;
+}
+
+void socket_on_event(struct socket *s, const struct sio_packet *packet)
+{
+	struct namespace *ns = s->ns;
+	struct app_event e = {
+		.data = packet->data,
+		.wants_ack = packet->has_id,
+		.ack_id = packet->id,
+	};
+	struct buf number = BUF_INIT;
+	bool taken = false;
+
+	if (event_name(packet->data, &number, &e.name) != ERR_OK) {
+		conn_close(s->conn, CONN_CLOSE_PARSE_ERROR);
+		taken = true;
+	}
+	for (size_t i = 0; i < ns->apps_n && !taken; i++)
+		taken = ns->apps[i]->ops->on_event(ns->apps[i]->state, s, &e);
+	if (!taken && !s->closing)
+		answer_unknown(s, &e);
+	buf_deinit(&number);
+}
+
+enum err socket_emit(struct socket *s, struct slice data)
+{
+	const struct sio_packet packet = {
+		.type = SIO_EVENT, .nsp = s->ns->name, .data = data};
+
+	return send_packet(s, &packet);
+}
+
+enum err socket_ack(struct socket *s, uint64_t ack_id, struct slice data)
+{
+	const struct sio_packet packet = {.type = SIO_ACK,
+					  .nsp = s->ns->name,
+					  .has_id = true,
+					  .id = ack_id,
+					  .data = data};
+
+	return send_packet(s, &packet);
+}
+
+/* Ids are random, so that a late answer on a new connection meets no other question. */
+static uint64_t new_ack_id(struct socket *s)
+{
+	uint64_t id;
+	struct link *l, *tmp;
+	bool taken;
+
+	do {
+		env_random(s->ns->node->env, &id, sizeof(id));
+		id &= SIO_ACK_ID_MAX;
+		taken = false;
+		list_each(l, tmp, &s->acks) taken |=
+			container_of(l, struct ack, of_socket)->id == id;
+	} while (taken);
+	return id;
+}
+
+enum err socket_emit_ack(struct socket *s, struct slice data, uint64_t timeout_ms,
+			 socket_ack_fn *fn, void *arg)
+{
+	struct node *n = s->ns->node;
+	struct sio_packet packet = {.type = SIO_EVENT,
+				    .nsp = s->ns->name,
+				    .has_id = true,
+				    .id = new_ack_id(s),
+				    .data = data};
+	enum err err = send_packet(s, &packet);
+	struct ack *a;
+	struct link *after;
+
+	if (err != ERR_OK)
+		return err;
+	a = mem_zalloc(1, sizeof(*a));
+	a->socket = s;
+	a->id = packet.id;
+	a->at = env_now_ms(n->env) + timeout_ms;
+	a->fn = fn;
+	a->arg = arg;
+	list_push(&s->acks, &a->of_socket);
+	/* Timeouts are mostly alike, so its place is at or near the end. */
+	for (after = n->acks.prev; after != &n->acks; after = after->prev) {
+		if (container_of(after, struct ack, of_node)->at <= a->at)
+			break;
+	}
+	list_push(after->next, &a->of_node);
+	return ERR_OK;
+}
+
+void socket_on_ack(struct socket *s, const struct sio_packet *packet)
+{
+	struct link *l, *tmp;
+
+	list_each(l, tmp, &s->acks)
+	{
+		struct ack *a = container_of(l, struct ack, of_socket);
+
+		if (a->id == packet->id) {
+			finish_ack(a, ERR_OK, packet->data);
+			return;
+		}
+	}
+}
+
+void acks_tick(struct node *n, uint64_t now)
+{
+	struct link *l;
+
+	while ((l = list_first(&n->acks))) {
+		struct ack *a = container_of(l, struct ack, of_node);
+
+		if (a->at > now)
+			return;
+		finish_ack(a, ERR_TIMEOUT, SLICE_EMPTY);
+	}
+}
+
+uint64_t acks_next(const struct node *n)
+{
+	return list_empty(&n->acks) ? UINT64_MAX
+				    : container_of(n->acks.next, struct ack, of_node)->at;
+}

@@ -1,0 +1,75 @@
+/* A socket is a conn's presence in one namespace: it has an id, a user, rooms, and acks
+ * that are due from the client. Applications (app.h) work with sockets.
+ *
+ * A socket ends with socket_close: applications hear on_disconnect, what waits for it is
+ * told ERR_CLOSED, it leaves its rooms. Its memory goes at the end of the loop turn. */
+#ifndef GATEHOUSE_GATEWAY_SOCKET_H
+#define GATEHOUSE_GATEWAY_SOCKET_H
+
+#include "gateway/app.h"
+#include "proto/id.h"
+#include "proto/list.h"
+#include "proto/sio.h"
+
+struct conn;
+struct namespace;
+struct node;
+
+struct socket {
+	struct conn *conn;
+	struct namespace *ns;
+	struct socket *conn_next; /* the conn's next socket */
+	char *user;		  /* NULL: none */
+	uint64_t expires_ms;	  /* wall clock; 0: never */
+	struct link members;	  /* of struct member: the rooms it is in */
+	struct link ops;	  /* of struct room_op: joins under way */
+	struct link acks;	  /* of struct ack: due from the client */
+	uint64_t mark;		  /* the last broadcast that met this socket */
+	uint32_t rooms_n;
+	bool closing;
+	char id[ID_LEN];
+};
+
+static inline struct slice socket_id(const struct socket *s)
+{
+	return slice_of(s->id, ID_LEN);
+}
+
+static inline struct slice socket_user(const struct socket *s)
+{
+	return s->user ? slice_str(s->user) : SLICE_EMPTY;
+}
+
+/* Connect a conn to a namespace: the CONNECT reply is queued, then applications hear of
+ * it. Takes `user`. `auth` is borrowed. */
+void socket_open(struct conn *c, struct namespace *ns, char *user, uint64_t expires_ms,
+		 struct slice auth);
+void socket_close(struct socket *s, const char *reason);
+/* At the end of a loop turn: free what was closed in it. */
+void sockets_free_dead(struct node *n);
+/* Tell the client that it is disconnected from the namespace, then socket_close. */
+void socket_disconnect(struct socket *s, const char *reason);
+/* Disconnect it if its token has expired. */
+void socket_check_expiry(struct socket *s);
+
+void socket_on_event(struct socket *s, const struct sio_packet *packet);
+void socket_on_ack(struct socket *s, const struct sio_packet *packet);
+
+/* Send an event: `data` is an encoded array of name and arguments. ERR_SYNTAX and so on
+ * if it is not (mp_to_json). */
+MUST_USE enum err socket_emit(struct socket *s, struct slice data);
+/* The ack of event `ack_id`: `data` is an encoded array of the arguments. */
+MUST_USE enum err socket_ack(struct socket *s, uint64_t ack_id, struct slice data);
+
+/* Send an event and hear the client's ack once: `args` is an encoded array; ERR_TIMEOUT,
+ * or ERR_CLOSED when the socket ends first (`s` is then about to go). An answer to an id
+ * that is not due is ignored. */
+typedef void socket_ack_fn(void *arg, struct socket *s, enum err err, struct slice args);
+MUST_USE enum err socket_emit_ack(struct socket *s, struct slice data,
+				  uint64_t timeout_ms, socket_ack_fn *fn, void *arg);
+
+/* Acks that are overdue; and when the next one is (UINT64_MAX: none). */
+void acks_tick(struct node *n, uint64_t now);
+uint64_t acks_next(const struct node *n);
+
+#endif
