@@ -1,0 +1,316 @@
+/* HTTP requests: the chat page, the operators' pages, and what Engine.IO answers to those
+ * that are no WebSocket. */
+#include "gateway/lws_internal.h"
+#include "gateway/node.h"
+#include "gateway/page.h"
+
+enum { HEADER_MAX = 1024 };
+
+struct response {
+	int status;
+	const char *type;
+	const char *headers; /* further header lines, each with its CRLF; NULL: none */
+	struct slice body;
+	bool close; /* the connection ends with it */
+};
+
+static const char *reason_phrase(int status)
+{
+	switch (status) {
+	case 200:
+		return "OK";
+	case 304:
+		return "Not Modified";
+	case 400:
+		return "Bad Request";
+	case 403:
+		return "Forbidden";
+	case 404:
+		return "Not Found";
+	case 405:
+		return "Method Not Allowed";
+	default:
+		return "Service Unavailable";
+	}
+}
+
+/* Headers and body in one write. The value the HTTP callback returns. */
+static int respond(struct server *s, struct lws *wsi, bool head, const struct response *r)
+{
+	struct buf *b = &s->out;
+	bool last;
+
+	buf_clear(b);
+	buf_reserve(b, LWS_PRE);
+	buf_commit(b, LWS_PRE);
+	buf_printf(b,
+		   "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s"
+		   "X-Content-Type-Options: nosniff\r\nConnection: %s\r\n\r\n",
+		   r->status, reason_phrase(r->status), r->type, r->body.n,
+		   r->headers ? r->headers : "", r->close ? "close" : "keep-alive");
+	if (!head && r->status != 304)
+		buf_slice(b, r->body);
+	last = lws_write(wsi, b->p + LWS_PRE, b->n - LWS_PRE, LWS_WRITE_HTTP_FINAL) < 0 ||
+	       r->close || lws_http_transaction_completed(wsi);
+	buf_clear(b);
+	buf_trim(b, NODE_SCRATCH_KEEP);
+	return last ? -1 : 0;
+}
+
+/* Copy a header, or the query; empty if it is absent or longer than HEADER_MAX. */
+static struct slice header(struct lws *wsi, enum lws_token_indexes token,
+			   char out[HEADER_MAX])
+{
+	int n = lws_hdr_copy(wsi, out, HEADER_MAX, token);
+
+	return n > 0 ? slice_of(out, (size_t)n) : SLICE_EMPTY;
+}
+
+static struct slice uri(struct lws *wsi, int *method)
+{
+	char *p = NULL;
+	int n = 0;
+
+	*method = lws_http_get_uri_and_method(wsi, &p, &n);
+	return p && n > 0 ? slice_of(p, (size_t)n) : SLICE_EMPTY;
+}
+
+/* --- Engine.IO --- */
+
+/* `path` ends with a slash; the request's may lack it. */
+static bool is_engine_path(const struct config *c, struct slice path)
+{
+	struct slice want = slice_str(c->path);
+
+	return slice_eq(path, want) || slice_eq(path, slice_of(want.p, want.n - 1));
+}
+
+/* lws keeps the query in pieces, one an argument. */
+static struct eio_query engine_query(struct lws *wsi, char out[HEADER_MAX])
+{
+	struct eio_query q;
+	size_t used = 0;
+	int n;
+
+	for (int i = 0; used + 2 < HEADER_MAX; i++) {
+		n = lws_hdr_copy_fragment(wsi, out + used, (int)(HEADER_MAX - used),
+					  WSI_TOKEN_HTTP_URI_ARGS, i);
+		if (n < 0)
+			break;
+		used += (size_t)n;
+		out[used++] = '&';
+	}
+	eio_parse_query(slice_of(out, used), &q);
+	return q;
+}
+
+static int engine_error(struct server *s, struct lws *wsi, bool head,
+			enum eio_error error)
+{
+	struct buf body = BUF_INIT;
+	int result;
+
+	s->node->metrics.conns_refused_bad_request++;
+	buf_printf(&body, "{\"code\":%d,\"message\":\"%s\"}", (int)error,
+		   eio_error_text(error));
+	result = respond(s, wsi, head,
+			 &(struct response){.status = eio_error_status(error),
+					    .type = "application/json",
+					    .body = buf_view(&body),
+					    .close = true});
+	buf_deinit(&body);
+	return result;
+}
+
+/* Long-polling is not there yet: its requests get the answer of a reference server whose
+ * transports are ["websocket"]. */
+static int engine_request(struct server *s, struct lws *wsi, bool head)
+{
+	char query[HEADER_MAX];
+	struct eio_query q = engine_query(wsi, query);
+
+	if (q.transport != EIO_WEBSOCKET)
+		return engine_error(s, wsi, head, EIO_ERROR_TRANSPORT_UNKNOWN);
+	if (q.sid.n)
+		return engine_error(s, wsi, head, EIO_ERROR_SID_UNKNOWN);
+	return engine_error(s, wsi, head, EIO_ERROR_BAD_REQUEST);
+}
+
+/* The host and port of "scheme://host:port". */
+static struct slice origin_host(struct slice origin)
+{
+	for (size_t i = 0; i + 3 <= origin.n; i++) {
+		if (memcmp(origin.p + i, "://", 3) == 0)
+			return slice_skip(origin, i + 3);
+	}
+	return SLICE_EMPTY;
+}
+
+/* Browsers always send Origin with a WebSocket; who sends none is no browser, and no page
+ * can be used to reach us through it. */
+static bool origin_allowed(const struct config *c, struct lws *wsi)
+{
+	char origin_buf[HEADER_MAX], host_buf[HEADER_MAX];
+	struct slice origin = header(wsi, WSI_TOKEN_ORIGIN, origin_buf);
+	struct slice host = header(wsi, WSI_TOKEN_HOST, host_buf);
+
+	if (lws_hdr_total_length(wsi, WSI_TOKEN_ORIGIN) == 0)
+		return true;
+	for (size_t i = 0; i < c->origins.n; i++) {
+		struct slice allowed = slice_str(c->origins.v[i]);
+
+		if (slice_eq(allowed, SLICE_LIT("*")) ||
+		    (origin.n && slice_eq(allowed, origin)))
+			return true;
+		if (slice_eq(allowed, SLICE_LIT("same")) && host.n &&
+		    slice_eq(origin_host(origin), host))
+			return true;
+	}
+	return false;
+}
+
+/* The answer to a failed upgrade is plain text, as the reference has it. */
+static int refuse_upgrade(struct server *s, struct lws *wsi, int status, const char *why)
+{
+	respond(s, wsi, false,
+		&(struct response){.status = status,
+				   .type = "text/html",
+				   .body = slice_str(why),
+				   .close = true});
+	return -1;
+}
+
+int lws_http_upgrade(struct server *s, struct lws *wsi)
+{
+	struct node *n = s->node;
+	char query[HEADER_MAX];
+	struct eio_query q = engine_query(wsi, query);
+	enum eio_error error;
+	int method;
+
+	if (!is_engine_path(n->config, uri(wsi, &method)))
+		return refuse_upgrade(s, wsi, 404, "Not found");
+	if (!origin_allowed(n->config, wsi)) {
+		n->metrics.conns_refused_origin++;
+		return refuse_upgrade(s, wsi, 403,
+				      "This origin is not allowed to connect");
+	}
+	if (n->conns.n >= n->config->max_conns || n->state == NODE_STOPPING) {
+		n->metrics.conns_refused_max++;
+		return refuse_upgrade(s, wsi, 503, "Too many connections");
+	}
+	if (q.transport != EIO_WEBSOCKET)
+		error = EIO_ERROR_TRANSPORT_UNKNOWN;
+	else if (q.sid.n)
+		error = EIO_ERROR_SID_UNKNOWN;
+	else if (method != LWSHUMETH_GET)
+		error = EIO_ERROR_BAD_METHOD;
+	else if (q.version != 4)
+		error = EIO_ERROR_BAD_VERSION;
+	else
+		return 0;
+	n->metrics.conns_refused_bad_request++;
+	return refuse_upgrade(s, wsi, 400, eio_error_text(error));
+}
+
+/* --- pages --- */
+
+static int not_found(struct server *s, struct lws *wsi, bool head)
+{
+	return respond(s, wsi, head,
+		       &(struct response){.status = 404,
+					  .type = "text/plain; charset=utf-8",
+					  .body = SLICE_LIT("not found\n")});
+}
+
+/* Does If-None-Match name this tag? A weak tag counts. */
+static bool has_etag(struct lws *wsi, const char *etag)
+{
+	char have[HEADER_MAX];
+
+	return header(wsi, WSI_TOKEN_HTTP_IF_NONE_MATCH, have).n && strstr(have, etag);
+}
+
+static int page(struct server *s, struct lws *wsi, bool head, struct slice path)
+{
+	const struct page_file *f = page_find(path);
+	struct buf headers = BUF_INIT;
+	int result;
+
+	if (!f)
+		return not_found(s, wsi, head);
+	buf_printf(&headers,
+		   "ETag: %s\r\nCache-Control: no-cache\r\n"
+		   "Content-Security-Policy: default-src 'self'; connect-src 'self' ws: "
+		   "wss:; "
+		   "frame-ancestors 'none'; base-uri 'none'; form-action 'none'\r\n"
+		   "Referrer-Policy: no-referrer\r\n",
+		   f->etag);
+	result = respond(s, wsi, head,
+			 &(struct response){.status = has_etag(wsi, f->etag) ? 304 : 200,
+					    .type = f->type,
+					    .headers = buf_cstr(&headers),
+					    .body = slice_of(f->p, f->n)});
+	buf_deinit(&headers);
+	return result;
+}
+
+static int client_request(struct server *s, struct lws *wsi, int method,
+			  struct slice path)
+{
+	bool head = method == LWSHUMETH_HEAD;
+
+	if (is_engine_path(s->node->config, path))
+		return engine_request(s, wsi, head);
+	if (s->node->config->page)
+		return page(s, wsi, head, path);
+	return not_found(s, wsi, head);
+}
+
+static int ops_request(struct server *s, struct lws *wsi, int method, struct slice path)
+{
+	struct response r = {.status = 200, .type = "text/plain; charset=utf-8"};
+	struct buf body = BUF_INIT;
+	int result;
+
+	if (slice_eq(path, SLICE_LIT("/healthz"))) {
+		buf_str(&body, "ok\n");
+	} else if (slice_eq(path, SLICE_LIT("/readyz"))) {
+		bool ready = s->node->state == NODE_READY;
+
+		buf_str(&body, ready ? "ready\n"
+			       : s->node->state == NODE_STOPPING
+				       ? "not ready: stopping\n"
+				       : "not ready: the backend was not reached yet\n");
+		r.status = ready ? 200 : 503;
+	} else if (slice_eq(path, SLICE_LIT("/metrics"))) {
+		r.type = "text/plain; version=0.0.4; charset=utf-8";
+		node_metrics(s->node, &body);
+	} else {
+		r.status = 404;
+		buf_str(&body, "not found; here are /healthz, /readyz and /metrics\n");
+	}
+	r.body = buf_view(&body);
+	result = respond(s, wsi, method == LWSHUMETH_HEAD, &r);
+	buf_deinit(&body);
+	return result;
+}
+
+int lws_http_request(struct server *s, struct lws *wsi, enum server_role role)
+{
+	int method;
+	struct slice path = uri(wsi, &method);
+
+	if (role == SERVER_CLIENTS && is_engine_path(s->node->config, path))
+		return engine_request(s, wsi, method == LWSHUMETH_HEAD);
+	if (method != LWSHUMETH_GET && method != LWSHUMETH_HEAD)
+		return respond(
+			s, wsi, false,
+			&(struct response){.status = 405,
+					   .type = "text/plain; charset=utf-8",
+					   .headers = "Allow: GET, HEAD\r\n",
+					   .body = SLICE_LIT("GET and HEAD only\n"),
+					   .close = true});
+	return role == SERVER_OPS ? ops_request(s, wsi, method, path)
+				  : client_request(s, wsi, method, path);
+}

@@ -1,0 +1,48 @@
+/* What the lws_*.c files share. */
+#ifndef GATEHOUSE_GATEWAY_LWS_INTERNAL_H
+#define GATEHOUSE_GATEWAY_LWS_INTERNAL_H
+
+#include <libwebsockets.h>
+#include <uv.h>
+
+#include "gateway/conn.h"
+#include "gateway/server.h"
+#include "proto/eio.h"
+
+struct server {
+	struct node *node;
+	struct lws_context *context;
+	struct lws_vhost *vhost;
+	struct listener *listeners; /* singly linked */
+	size_t connections;	    /* of both vhosts, WebSockets included */
+	bool paused;	/* not accepting, since too many handshakes are under way */
+	struct buf out; /* scratch of responses */
+};
+
+/* --- lws_http.c --- */
+
+/* Answer a request; the callback's return value. */
+int lws_http_request(struct server *s, struct lws *wsi, enum server_role role);
+/* Judge a WebSocket upgrade: 0 to go on, else the answer was sent and the connection
+ * ends. */
+int lws_http_upgrade(struct server *s, struct lws *wsi);
+
+/* --- lws_ws.c --- */
+
+/* The callbacks of established WebSockets. */
+int lws_ws_event(struct server *s, struct lws *wsi, enum lws_callback_reasons reason,
+		 const void *in, size_t n);
+
+/* --- lws_server.c --- */
+
+/* Give lws an accepted connection; it closes `fd` if it can't take it. lws tells vhosts
+ * apart by port and host name, which says nothing about our listeners; so there is one
+ * vhost, and the connection itself knows its role until it is a WebSocket. */
+bool lws_server_adopt(struct server *s, int fd, enum server_role role);
+
+/* --- lws_listen.c --- */
+
+/* Stop or go on accepting, as the number of handshakes under way asks for. */
+void lws_listen_update(struct server *s);
+
+#endif

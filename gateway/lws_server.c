@@ -1,0 +1,146 @@
+/* The libwebsockets context: one vhost that does not listen, one protocol. */
+#include <stdlib.h>
+
+#include "gateway/log.h"
+#include "gateway/lws_internal.h"
+#include "gateway/node.h"
+#include "proto/mem.h"
+
+enum {
+	/* Per WebSocket: larger costs memory for each, smaller costs calls for long
+	 * messages. 10,000 took 5.5 KB each with 4096, 2.0 KB with 512. */
+	RX_BUFFER = 512,
+	/* One read serves all connections, so it may be large. */
+	READ_BUFFER = 64 * 1024,
+	/* Else lws cuts each write at the size of the receive buffer. */
+	TX_PACKET = 256 * 1024,
+};
+
+/* The opaque user data of an operator's connection points here. */
+static char ops_mark;
+
+static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
+		    void *in, size_t n)
+{
+	struct lws_context *context = wsi ? lws_get_context(wsi) : NULL;
+	struct server *s = context ? lws_context_user(context) : NULL;
+	enum server_role role;
+
+	(void)user;
+	if (!s || !s->context)
+		return 0;
+	role = lws_get_opaque_user_data(wsi) == &ops_mark ? SERVER_OPS : SERVER_CLIENTS;
+	/* clang-format off */
+	switch ((int)reason) {
+	/* clang-format on */
+	case LWS_CALLBACK_WSI_CREATE:
+		s->connections++;
+		return 0;
+	case LWS_CALLBACK_WSI_DESTROY:
+		s->connections--;
+		lws_listen_update(s);
+		return 0;
+	case LWS_CALLBACK_HTTP:
+		return lws_http_request(s, wsi, role);
+	case LWS_CALLBACK_HTTP_BODY:
+		return -1; /* no request with a body is answered with more than an error
+			    */
+	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+		return role == SERVER_CLIENTS ? lws_http_upgrade(s, wsi) : -1;
+	case LWS_CALLBACK_ESTABLISHED:
+	case LWS_CALLBACK_RECEIVE:
+	case LWS_CALLBACK_SERVER_WRITEABLE:
+	case LWS_CALLBACK_CLOSED:
+		return lws_ws_event(s, wsi, reason, in, n);
+	default:
+		return 0;
+	}
+}
+
+static const struct lws_protocols protocols[] = {
+	{.name = "socket.io",
+	 .callback = callback,
+	 .rx_buffer_size = RX_BUFFER,
+	 .tx_packet_size = TX_PACKET},
+	{0},
+};
+
+/* What lws says is about single peers, mostly about what they did wrong. */
+static void on_lws_log(int level, const char *line)
+{
+	size_t n = strcspn(line, "\n");
+
+	(void)level;
+	log_event(LOG_DEBUG, "libwebsockets", "msg=%.*s", (int)n, line);
+}
+
+static struct lws_vhost *new_vhost(struct server *s)
+{
+	/* All zero: no pings of lws's own, which would put each WebSocket on a list that
+	 * is kept sorted by walking it. */
+	static const struct lws_retry_bo no_pings;
+	const struct config *c = s->node->config;
+	struct lws_context_creation_info info = {
+		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
+		.vhost_name = "gatehouse",
+		.protocols = protocols,
+		.retry_and_idle_policy = &no_pings,
+		.options = LWS_SERVER_OPTION_VALIDATE_UTF8,
+		.timeout_secs = (unsigned)((c->handshake_timeout_ms + 999) / 1000),
+		.keepalive_timeout = 5,
+	};
+
+	return lws_create_vhost(s->context, &info);
+}
+
+struct server *server_new(struct node *n)
+{
+	struct server *s = mem_zalloc(1, sizeof(*s));
+	void *loops[] = {n->loop};
+	struct lws_context_creation_info info = {
+		.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_LIBUV |
+			   LWS_SERVER_OPTION_VALIDATE_UTF8,
+		.foreign_loops = loops,
+		.user = s,
+		.pt_serv_buf_size = READ_BUFFER,
+		.max_http_header_pool =
+			0, /* as many as needed; maxHandshakes bounds them */
+	};
+
+	s->node = n;
+	lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
+	s->context = lws_create_context(&info);
+	if (s->context)
+		s->vhost = new_vhost(s);
+	if (!s->vhost) {
+		log_event(LOG_ERROR, "lws_failed",
+			  "msg=libwebsockets could not start; is libwebsockets-evlib-uv "
+			  "installed?");
+		server_close(s);
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+bool lws_server_adopt(struct server *s, int fd, enum server_role role)
+{
+	struct lws *wsi = lws_adopt_socket_vhost(s->vhost, fd);
+
+	if (wsi && role == SERVER_OPS)
+		lws_set_opaque_user_data(wsi, &ops_mark);
+	return wsi != NULL;
+}
+
+void server_close(struct server *s)
+{
+	server_close_listeners(s);
+	if (s->context)
+		lws_context_destroy(s->context);
+}
+
+void server_free(struct server *s)
+{
+	buf_deinit(&s->out);
+	free(s);
+}

@@ -1,0 +1,34 @@
+/* HTTP and WebSocket towards clients and operators: the part that wraps libwebsockets
+ * (files lws_*.c; no other includes it). It accepts connections on its own listeners,
+ * answers HTTP requests, and turns WebSockets into conns. */
+#ifndef GATEHOUSE_GATEWAY_SERVER_H
+#define GATEHOUSE_GATEWAY_SERVER_H
+
+#include "proto/buf.h"
+#include "proto/err.h"
+
+struct node;
+struct server;
+
+enum server_role {
+	SERVER_CLIENTS, /* Socket.IO and the chat page */
+	SERVER_OPS,	/* /healthz, /readyz, /metrics */
+};
+
+/* Not listening yet. NULL: libwebsockets could not start; the log says why. */
+struct server *server_new(struct node *n);
+/* Before listening: does this libwebsockets do what lws_ws.c relies on? False: it does
+ * not, or the loopback interface does not work. Runs the loop for a moment. */
+bool server_self_test(struct server *s);
+/* Listen on HOST:PORT or [IPV6]:PORT, on each address the host has. ERR_IO: `error` gets
+ * a sentence that says what is wrong. */
+MUST_USE enum err server_listen(struct server *s, const char *address,
+				enum server_role role, struct buf *error);
+/* Stop listening; connections stay. */
+void server_close_listeners(struct server *s);
+/* Begin to end everything, once no conn is left. The loop must then run until nothing is
+ * left to do, before server_free. */
+void server_close(struct server *s);
+void server_free(struct server *s);
+
+#endif
