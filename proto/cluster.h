@@ -37,13 +37,16 @@ struct cluster_rooms {
 
 void cluster_rooms_deinit(struct cluster_rooms *r);
 
-/* Append the message of `b`, published by `b->uid`. */
+/* Append the message of `b`, published by `b->uid`. CLUSTER_LOCAL must not be set. */
 void cluster_encode(const struct cluster_broadcast *b, struct buf *out);
 /* Decode one message; slices borrow from `message` and `rooms`.
- * A missing nsp is "/"; rooms given as numbers are their decimal strings; absent opts,
- * rooms, except or flags (nil, undefined) are none. ERR_SYNTAX, ERR_TRUNCATED, ERR_DEPTH:
- * malformed; ERR_NOT_FOUND: well-formed, but not an EVENT packet (type 2), which this
- * version does not handle; ERR_TOO_MANY: more than CLUSTER_ROOMS_MAX rooms. */
+ * A missing nsp is "/"; rooms given as numbers are as JavaScript writes them; absent
+ * opts, rooms, except or flags (nil, undefined) are none, and so is opts or flags as an
+ * empty array, PHP's word for an empty map. The last of equal keys counts. ERR_SYNTAX,
+ * ERR_TRUNCATED, ERR_DEPTH: malformed, or data that sio_event_ok refuses; a message that
+ * names rooms in a way not understood is refused rather than sent to all. ERR_NOT_FOUND:
+ * well-formed, but not an EVENT packet (type 2), which this version does not handle;
+ * ERR_TOO_MANY: more than CLUSTER_ROOMS_MAX rooms, or excepted ones. */
 MUST_USE enum err cluster_decode(struct slice message, struct cluster_rooms *rooms,
 				 struct cluster_broadcast *b);
 

@@ -40,83 +40,81 @@ static const struct row {
 	struct slice text;
 	enum sio_type type;
 	struct slice nsp;
-	bool has_id;
-	uint64_t id;
+	int64_t id; /* -1: none */
 	struct slice data, back;
 } rows[] = {
-	{S("0"), SIO_CONNECT, S("/"), false, 0, S(""), S("0")},
-	{S("0{}"), SIO_CONNECT, S("/"), false, 0, S("\x80"), S("0{}")},
-	{S("0{\"a\":1}"), SIO_CONNECT, S("/"), false, 0,
+	{S("0"), SIO_CONNECT, S("/"), -1, S(""), S("0")},
+	{S("0{}"), SIO_CONNECT, S("/"), -1, S("\x80"), S("0{}")},
+	{S("0{\"a\":1}"), SIO_CONNECT, S("/"), -1,
 	 S("\x81\xa1"
 	   "a\x01"),
 	 S("0{\"a\":1}")},
-	{S("0/,"), SIO_CONNECT, S("/"), false, 0, S(""), S("0")},
-	{S("0/a"), SIO_CONNECT, S("/a"), false, 0, S(""), S("0/a,")},
-	{S("0/a,"), SIO_CONNECT, S("/a"), false, 0, S(""), S("0/a,")},
-	{S("0/a?b=c&d=e,{}"), SIO_CONNECT, S("/a"), false, 0, S("\x80"), S("0/a,{}")},
-	{S("0/?b"), SIO_CONNECT, S("/"), false, 0, S(""), S("0")},
-	{S("0/[\"x\"]"), SIO_CONNECT, S("/[\"x\"]"), false, 0, S(""), S("0/[\"x\"],")},
-	{S("0/\xc3\xa4,"), SIO_CONNECT, S("/\xc3\xa4"), false, 0, S(""),
-	 S("0/\xc3\xa4,")},
-	{S("012{}"), SIO_CONNECT, S("/"), true, 12, S("\x80"), S("012{}")},
-	{S("1"), SIO_DISCONNECT, S("/"), false, 0, S(""), S("1")},
-	{S("1/a,"), SIO_DISCONNECT, S("/a"), false, 0, S(""), S("1/a,")},
-	{S("2[\"a\"]"), SIO_EVENT, S("/"), false, 0,
+	{S("0/,"), SIO_CONNECT, S("/"), -1, S(""), S("0")},
+	{S("0/a"), SIO_CONNECT, S("/a"), -1, S(""), S("0/a,")},
+	{S("0/a,"), SIO_CONNECT, S("/a"), -1, S(""), S("0/a,")},
+	{S("0/a?b=c&d=e,{}"), SIO_CONNECT, S("/a"), -1, S("\x80"), S("0/a,{}")},
+	{S("0/?b"), SIO_CONNECT, S("/"), -1, S(""), S("0")},
+	{S("0/[\"x\"]"), SIO_CONNECT, S("/[\"x\"]"), -1, S(""), S("0/[\"x\"],")},
+	{S("0/\xc3\xa4,"), SIO_CONNECT, S("/\xc3\xa4"), -1, S(""), S("0/\xc3\xa4,")},
+	{S("012{}"), SIO_CONNECT, S("/"), 12, S("\x80"), S("012{}")},
+	{S("1"), SIO_DISCONNECT, S("/"), -1, S(""), S("1")},
+	{S("1/a,"), SIO_DISCONNECT, S("/a"), -1, S(""), S("1/a,")},
+	{S("2[\"a\"]"), SIO_EVENT, S("/"), -1,
 	 S("\x91\xa1"
 	   "a"),
 	 S("2[\"a\"]")},
-	{S("2 [ \"a\" ] "), SIO_EVENT, S("/"), false, 0,
+	{S("2 [ \"a\" ] "), SIO_EVENT, S("/"), -1,
 	 S("\x91\xa1"
 	   "a"),
 	 S("2[\"a\"]")},
-	{S("2[\"\"]"), SIO_EVENT, S("/"), false, 0, S("\x91\xa0"), S("2[\"\"]")},
-	{S("2[5,null]"), SIO_EVENT, S("/"), false, 0, S("\x92\x05\xc0"), S("2[5,null]")},
-	{S("2[1.5]"), SIO_EVENT, S("/"), false, 0,
+	{S("2[\"\"]"), SIO_EVENT, S("/"), -1, S("\x91\xa0"), S("2[\"\"]")},
+	{S("2[5,null]"), SIO_EVENT, S("/"), -1, S("\x92\x05\xc0"), S("2[5,null]")},
+	{S("2[1.5]"), SIO_EVENT, S("/"), -1,
 	 S("\x91\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00"), S("2[1.5]")},
-	{S("2[\"connected\"]"), SIO_EVENT, S("/"), false, 0,
+	{S("2[\"connected\"]"), SIO_EVENT, S("/"), -1,
 	 S("\x91\xa9"
 	   "connected"),
 	 S("2[\"connected\"]")},
-	{S("2/a,7[\"b\",[1]]"), SIO_EVENT, S("/a"), true, 7,
+	{S("2/a,7[\"b\",[1]]"), SIO_EVENT, S("/a"), 7,
 	 S("\x92\xa1"
 	   "b\x91\x01"),
 	 S("2/a,7[\"b\",[1]]")},
-	{S("2/a?q=1,007[\"b\"]"), SIO_EVENT, S("/a"), true, 7,
+	{S("2/a?q=1,007[\"b\"]"), SIO_EVENT, S("/a"), 7,
 	 S("\x91\xa1"
 	   "b"),
 	 S("2/a,7[\"b\"]")},
-	{S("20[\"b\"]"), SIO_EVENT, S("/"), true, 0,
+	{S("20[\"b\"]"), SIO_EVENT, S("/"), 0,
 	 S("\x91\xa1"
 	   "b"),
 	 S("20[\"b\"]")},
-	{S("29007199254740991[\"b\"]"), SIO_EVENT, S("/"), true, SIO_ACK_ID_MAX,
+	{S("29007199254740991[\"b\"]"), SIO_EVENT, S("/"), (int64_t)SIO_ACK_ID_MAX,
 	 S("\x91\xa1"
 	   "b"),
 	 S("29007199254740991[\"b\"]")},
-	{S("200000000000000000000000000001[\"b\"]"), SIO_EVENT, S("/"), true, 1,
+	{S("200000000000000000000000000001[\"b\"]"), SIO_EVENT, S("/"), 1,
 	 S("\x91\xa1"
 	   "b"),
 	 S("21[\"b\"]")},
 	/* In text without attachments a placeholder is an object like any other. */
-	{S("2[\"b\"," PLACEHOLDER(0) "]"), SIO_EVENT, S("/"), false, 0,
+	{S("2[\"b\"," PLACEHOLDER(0) "]"), SIO_EVENT, S("/"), -1,
 	 S("\x92\xa1"
 	   "b\x82\xac_placeholder\xc3\xa3num\x00"),
 	 S("2[\"b\"," PLACEHOLDER(0) "]")},
-	{S("35[]"), SIO_ACK, S("/"), true, 5, S("\x90"), S("35[]")},
-	{S("3[\"connect\"]"), SIO_ACK, S("/"), false, 0,
+	{S("35[]"), SIO_ACK, S("/"), 5, S("\x90"), S("35[]")},
+	{S("3[\"connect\"]"), SIO_ACK, S("/"), -1,
 	 S("\x91\xa7"
 	   "connect"),
 	 S("3[\"connect\"]")},
-	{S("4\"no\""), SIO_CONNECT_ERROR, S("/"), false, 0, S("\xa2no"), S("4\"no\"")},
-	{S("4/a,{\"message\":\"no\"}"), SIO_CONNECT_ERROR, S("/a"), false, 0,
+	{S("4\"no\""), SIO_CONNECT_ERROR, S("/"), -1, S("\xa2no"), S("4\"no\"")},
+	{S("4/a,{\"message\":\"no\"}"), SIO_CONNECT_ERROR, S("/a"), -1,
 	 S("\x81\xa7message\xa2no"), S("4/a,{\"message\":\"no\"}")},
-	{S("4"), SIO_CONNECT_ERROR, S("/"), false, 0, S(""), S("4")},
+	{S("4"), SIO_CONNECT_ERROR, S("/"), -1, S(""), S("4")},
 	/* Marked as binary, but nothing follows. */
-	{S("50-[\"a\"]"), SIO_EVENT, S("/"), false, 0,
+	{S("50-[\"a\"]"), SIO_EVENT, S("/"), -1,
 	 S("\x91\xa1"
 	   "a"),
 	 S("2[\"a\"]")},
-	{S("60-/a,3[1]"), SIO_ACK, S("/a"), true, 3, S("\x91\x01"), S("3/a,3[1]")},
+	{S("60-/a,3[1]"), SIO_ACK, S("/a"), 3, S("\x91\x01"), S("3/a,3[1]")},
 };
 
 static void check_decoded(const struct row *row, const struct sio_packet *packet)
@@ -125,8 +123,8 @@ static void check_decoded(const struct row *row, const struct sio_packet *packet
 
 	CHECK_ROW(packet->type == row->type, name);
 	CHECK_SLICE(packet->nsp, row->nsp, name);
-	CHECK_ROW(packet->has_id == row->has_id, name);
-	CHECK_ROW(packet->id == row->id, name);
+	CHECK_ROW(packet->has_id == (row->id >= 0), name);
+	CHECK_ROW(packet->id == (row->id < 0 ? 0 : (uint64_t)row->id), name);
 	CHECK_SLICE(packet->data, row->data, name);
 }
 
@@ -324,7 +322,7 @@ static void test_attachments(void)
 		{S("51-[\"a\"," PLACEHOLDER(0) "]"),
 		 1,
 		 {S("\x01\x02")},
-		 {S("one"), SIO_EVENT, S("/"), false, 0,
+		 {S("one"), SIO_EVENT, S("/"), -1,
 		  S("\x92\xa1"
 		    "a\xc4\x02\x01\x02"),
 		  S("51-[\"a\"," PLACEHOLDER(0) "]")}},
@@ -332,7 +330,7 @@ static void test_attachments(void)
 			 0) "],{\"k\":" PLACEHOLDER(1) "}]"),
 		 3,
 		 {S("x"), S(""), S("zzz")},
-		 {S("three, in another order"), SIO_EVENT, S("/a"), true, 9,
+		 {S("three, in another order"), SIO_EVENT, S("/a"), 9,
 		  S("\x94\xa1"
 		    "a\xc4\x03zzz\x91\xc4\x01x\x81\xa1k\xc4\x00"),
 		  S("53-/a,9[\"a\"," PLACEHOLDER(0) ",[" PLACEHOLDER(
@@ -340,12 +338,12 @@ static void test_attachments(void)
 		{S("61-4[" PLACEHOLDER(0) "]"),
 		 1,
 		 {S("")},
-		 {S("ack"), SIO_ACK, S("/"), true, 4, S("\x91\xc4\x00"),
+		 {S("ack"), SIO_ACK, S("/"), 4, S("\x91\xc4\x00"),
 		  S("61-4[" PLACEHOLDER(0) "]")}},
 		{S("52-[\"unused\"]"),
 		 2,
 		 {S("a"), S("b")},
-		 {S("unused"), SIO_EVENT, S("/"), false, 0, S("\x91\xa6unused"),
+		 {S("unused"), SIO_EVENT, S("/"), -1, S("\x91\xa6unused"),
 		  S("2[\"unused\"]")}},
 	};
 	struct buf scratch = BUF_INIT, text = BUF_INIT;
