@@ -21,39 +21,15 @@ void buf_trim(struct buf *b, size_t keep)
 		buf_deinit(b);
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t n)
+void buf_grow(struct buf *b, size_t n)
 {
-	size_t need = b->n + n;
+	size_t need = b->n + n, cap = b->cap < BUF_CAP_MIN ? BUF_CAP_MIN : b->cap;
 
 	assert(need >= n);
-	if (need > b->cap || !b->p) {
-		size_t cap = b->cap < BUF_CAP_MIN ? BUF_CAP_MIN : b->cap;
-
-		while (cap < need)
-			cap *= 2;
-		b->p = mem_realloc(b->p, cap);
-		b->cap = cap;
-	}
-	return b->p + b->n;
-}
-
-void buf_append(struct buf *b, const void *p, size_t n)
-{
-	if (n == 0)
-		return;
-	memcpy(buf_reserve(b, n), p, n);
-	b->n += n;
-}
-
-void buf_str(struct buf *b, const char *s)
-{
-	buf_append(b, s, strlen(s));
-}
-
-void buf_byte(struct buf *b, uint8_t c)
-{
-	*buf_reserve(b, 1) = c;
-	b->n++;
+	while (cap < need)
+		cap *= 2;
+	b->p = mem_realloc(b->p, cap);
+	b->cap = cap;
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)

@@ -12,10 +12,11 @@
 #include "proto/utf8.h"
 
 enum {
-	WIDE_FEW = 16,	/* wide headers before memory is needed to note them */
-	FIX_COUNT = 16, /* counts below fit the one-byte header */
-	HEAD_MAX = 5,	/* the longest header of a string, array or map */
-	SCALAR_MAX = 9	/* the longest number */
+	WIDE_FEW = 16,	  /* wide headers before memory is needed to note them */
+	FIX_COUNT = 16,	  /* counts below fit the one-byte header */
+	HEAD_MAX = 5,	  /* the longest header of a string, array or map */
+	SCALAR_MAX = 9,	  /* the longest number */
+	SHORT_DIGITS = 15 /* far below 2^53 */
 };
 
 /* A header at `at` bytes into the output that must grow. */
@@ -253,6 +254,27 @@ static void put_int(struct buf *out, int64_t i)
 	buf_commit(out, n);
 }
 
+/* Most numbers are whole and short. False, with nothing read, if this one is not. */
+static bool read_short_int(struct parser *s)
+{
+	const uint8_t *p = s->p, *end = s->end, *first;
+	bool negative = *p == '-';
+	int64_t i = 0;
+
+	p += negative;
+	if (end - p > SHORT_DIGITS + 1)
+		end = p + SHORT_DIGITS + 1;
+	for (first = p; p < end && (uint8_t)(*p - '0') < 10; p++)
+		i = i * 10 + (*p - '0');
+	/* What may follow a number that is over; -0 and leading zeros are for others. */
+	if (p == end || (*p != ',' && *p != ']' && *p != '}') || p == first ||
+	    (*first == '0' && (negative || p - first > 1)))
+		return false;
+	put_int(s->out, negative ? -i : i);
+	s->p = p;
+	return true;
+}
+
 static enum err read_number(struct parser *s)
 {
 	struct number x;
@@ -448,7 +470,7 @@ static enum err read_value(struct parser *s)
 	case 'n':
 		return read_word(s, SLICE_LIT("null"), 0xc0);
 	default:
-		return read_number(s);
+		return read_short_int(s) ? ERR_OK : read_number(s);
 	}
 }
 

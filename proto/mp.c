@@ -1,6 +1,7 @@
 #include "proto/mp.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <math.h>
 
 /* What follows the bytes 0xc0 to 0xdf: `width` bytes that hold the value or, for what has
@@ -22,11 +23,25 @@ static const struct form {
 
 static uint64_t load(const uint8_t *p, size_t width)
 {
-	uint64_t x = 0;
+	uint16_t x2;
+	uint32_t x4;
+	uint64_t x8;
 
-	for (size_t i = 0; i < width; i++)
-		x = x << 8 | p[i];
-	return x;
+	switch (width) {
+	case 1:
+		return *p;
+	case 2:
+		memcpy(&x2, p, sizeof(x2));
+		return be16toh(x2);
+	case 4:
+		memcpy(&x4, p, sizeof(x4));
+		return be32toh(x4);
+	case 8:
+		memcpy(&x8, p, sizeof(x8));
+		return be64toh(x8);
+	default:
+		return 0;
+	}
 }
 
 static double load_double(uint64_t x, size_t width)

@@ -1,28 +1,23 @@
 #include "proto/number.h"
 
 #include <assert.h>
-#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "proto/decimal.h"
 
 enum {
 	/* Significant decimal digits that can matter: the longest exact halfway point
 	 * between two doubles has 767. What follows is worth one sticky digit. */
 	DIGITS_MAX = 800,
 	DIGITS_FAST = 19,   /* fit a uint64_t */
-	POW10_EXACT = 22,   /* 10^22 is the largest power of ten that is a double */
 	EXPONENT_MAX = 5000 /* beyond, DIGITS_MAX digits are 0 or Infinity anyway */
-};
-
-static const double pow10_exact[POW10_EXACT + 1] = {
-	1e0,  1e1,  1e2,  1e3,	1e4,  1e5,  1e6,  1e7,	1e8,  1e9,  1e10, 1e11,
-	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 };
 
 /* A number's text, cut up: its value is `m`, the first DIGITS_FAST significant digits,
  * times 10^exponent, if no more digits were dropped. */
-struct decimal {
+struct parts {
 	const uint8_t *digits, *end; /* digits with perhaps a point among them */
 	bool negative, fraction, dropped;
 	uint64_t m;
@@ -34,9 +29,9 @@ static bool is_digit(const uint8_t *p, const uint8_t *end)
 	return p < end && (uint8_t)(*p - '0') < 10;
 }
 
-/* Digits from `p` on into the decimal; `point` is 1 behind the decimal point. */
+/* Digits from `p` on into `x`; `point` is 1 behind the decimal point. */
 static const uint8_t *read_digits(const uint8_t *p, const uint8_t *end, int point,
-				  struct decimal *x)
+				  struct parts *x)
 {
 	for (; is_digit(p, end); p++) {
 		if (x->m < UINT64_C(1000000000000000000)) {
@@ -51,8 +46,7 @@ static const uint8_t *read_digits(const uint8_t *p, const uint8_t *end, int poin
 }
 
 /* NULL if there is no exponent part where an 'e' stands. */
-static const uint8_t *read_exponent(const uint8_t *p, const uint8_t *end,
-				    struct decimal *x)
+static const uint8_t *read_exponent(const uint8_t *p, const uint8_t *end, struct parts *x)
 {
 	bool negative = false;
 	int64_t e = 0;
@@ -70,10 +64,9 @@ static const uint8_t *read_exponent(const uint8_t *p, const uint8_t *end,
 	return p;
 }
 
-static const uint8_t *read_decimal(const uint8_t *p, const uint8_t *end,
-				   struct decimal *x)
+static const uint8_t *read_decimal(const uint8_t *p, const uint8_t *end, struct parts *x)
 {
-	*x = (struct decimal){.negative = p < end && *p == '-'};
+	*x = (struct parts){.negative = p < end && *p == '-'};
 	p += x->negative;
 	if (!is_digit(p, end))
 		return NULL;
@@ -93,22 +86,17 @@ static const uint8_t *read_decimal(const uint8_t *p, const uint8_t *end,
 	return p;
 }
 
-/* m * 10^exponent if that takes one rounding only; see Clinger, "How to read floating
- * point numbers accurately" (1990). */
-static bool small_decimal(uint64_t m, int64_t exponent, double *d)
+static int clamp_exponent(int64_t e)
 {
-	if (m > (uint64_t)NUMBER_WHOLE_MAX || exponent < -POW10_EXACT ||
-	    exponent > POW10_EXACT)
-		return false;
-	*d = exponent < 0 ? (double)m / pow10_exact[-exponent]
-			  : (double)m * pow10_exact[exponent];
-	return true;
+	if (e > EXPONENT_MAX)
+		return EXPONENT_MAX;
+	return e < -EXPONENT_MAX ? -EXPONENT_MAX : (int)e;
 }
 
 /* By the C library, from a copy: what follows the number in the text is not ours to read
  * and may be the end of memory. The process keeps the C locale, whose point is a point.
  */
-static double exact_decimal(const struct decimal *x)
+static double exact_decimal(const struct parts *x)
 {
 	char text[DIGITS_MAX + 32];
 	size_t n = 0, all = 0;
@@ -131,17 +119,29 @@ static double exact_decimal(const struct decimal *x)
 		text[n++] = '1';
 		exponent--;
 	}
-	if (exponent > EXPONENT_MAX)
-		exponent = EXPONENT_MAX;
-	if (exponent < -EXPONENT_MAX)
-		exponent = -EXPONENT_MAX;
-	snprintf(text + n, sizeof(text) - n, "e%d", (int)exponent);
+	snprintf(text + n, sizeof(text) - n, "e%d", clamp_exponent(exponent));
 	return strtod(text, NULL);
+}
+
+static double magnitude(const struct parts *x)
+{
+	struct decimal low = {x->m, clamp_exponent(x->exponent)};
+	struct decimal high = {x->m + 1, low.exponent};
+	double d;
+
+	if (x->m == 0)
+		return 0;
+	d = decimal_to_double(low);
+	/* More digits rarely matter: what lies between two decimals that are the same
+	 * double is that double too. */
+	if (x->dropped && decimal_to_double(high) != d)
+		d = exact_decimal(x);
+	return d;
 }
 
 size_t number_parse(const uint8_t *p, const uint8_t *end, struct number *n)
 {
-	struct decimal x;
+	struct parts x;
 	const uint8_t *stop = read_decimal(p, end, &x);
 	double d;
 
@@ -154,10 +154,7 @@ size_t number_parse(const uint8_t *p, const uint8_t *end, struct number *n)
 		n->d = (double)n->i;
 		return (size_t)(stop - p);
 	}
-	if (x.m == 0)
-		d = 0;
-	else if (x.dropped || !small_decimal(x.m, x.exponent, &d))
-		d = exact_decimal(&x);
+	d = magnitude(&x);
 	n->d = x.negative ? -d : d;
 	n->whole =
 		d <= (double)NUMBER_WHOLE_MAX && d == trunc(d) && (d != 0 || !x.negative);
@@ -165,71 +162,20 @@ size_t number_parse(const uint8_t *p, const uint8_t *end, struct number *n)
 	return (size_t)(stop - p);
 }
 
-/* Significant digits of a positive double, without trailing zeros, and where the decimal
- * point is: the value is 0.digits * 10^point. */
-struct shortest {
+/* Digits and where the decimal point is: the value is 0.digits * 10^point. */
+struct layout {
 	char digits[24];
 	int n, point;
 };
 
-static void take_whole(struct shortest *s, uint64_t m, int exponent)
+static void layout_of(struct layout *s, double d)
 {
-	s->n = snprintf(s->digits, sizeof(s->digits), "%llu", (unsigned long long)m);
-	s->point = s->n + exponent;
+	struct decimal x = decimal_of_double(d);
+
+	s->n = (int)number_format_int(s->digits, (int64_t)x.m);
+	s->point = s->n + x.exponent;
 	while (s->n > 1 && s->digits[s->n - 1] == '0')
 		s->n--;
-}
-
-/* Does 0.digits * 10^point read as d? */
-static bool reads_back(const struct shortest *s, double d)
-{
-	char text[48];
-
-	snprintf(text, sizeof(text), "%.*se%d", s->n, s->digits, s->point - s->n);
-	return strtod(text, NULL) == d;
-}
-
-/* The closest decimal of `precision` digits, or, if that does not read back, the next one
- * above: below a power of two doubles are twice as dense, so there the closest can be
- * outside while a farther one above is inside. */
-static bool try_precision(struct shortest *s, double d, int precision)
-{
-	char text[32];
-	uint64_t m = 0;
-	int exponent;
-
-	snprintf(text, sizeof(text), "%.*e", precision - 1, d);
-	for (const char *p = text; *p != 'e'; p++)
-		m = *p == '.' ? m : m * 10 + (uint64_t)(*p - '0');
-	exponent = atoi(strchr(text, 'e') + 1) - precision + 1;
-	take_whole(s, m, exponent);
-	if (reads_back(s, d))
-		return true;
-	take_whole(s, m + 1, exponent);
-	return reads_back(s, d);
-}
-
-static void shortest(struct shortest *s, double d)
-{
-	int precision = d < DBL_MIN ? 1 : DBL_DIG;
-
-	/* Up to 15 digits no two decimals are the same double, so what few decimals
-	 * show is the shortest there is. Division by an exact power rounds once. */
-	for (int k = 1; k <= 9; k++) {
-		double scaled = d * pow10_exact[k];
-		uint64_t m;
-
-		if (scaled >= 1e15)
-			break;
-		m = (uint64_t)(scaled + 0.5);
-		if ((double)m / pow10_exact[k] == d) {
-			take_whole(s, m, -k);
-			return;
-		}
-	}
-	while (!try_precision(s, d, precision))
-		precision++;
-	assert(precision <= DBL_DECIMAL_DIG);
 }
 
 static char *put(char *out, const char *p, int n)
@@ -245,7 +191,7 @@ static char *put_zeros(char *out, int n)
 }
 
 /* The layouts of Number::toString, steps 6 to 12. */
-static char *put_shortest(char *out, const struct shortest *s)
+static char *put_layout(char *out, const struct layout *s)
 {
 	const char *digits = s->digits;
 	int n = s->n, point = s->point;
@@ -273,7 +219,7 @@ static char *put_shortest(char *out, const struct shortest *s)
 
 size_t number_format(char *out, double d)
 {
-	struct shortest s;
+	struct layout s;
 	char *p = out;
 
 	if (isnan(d))
@@ -284,24 +230,31 @@ size_t number_format(char *out, double d)
 		*p++ = '-';
 	if (isinf(d))
 		return (size_t)(put(p, "Infinity", 8) - out);
-	shortest(&s, fabs(d));
-	return (size_t)(put_shortest(p, &s) - out);
+	layout_of(&s, fabs(d));
+	return (size_t)(put_layout(p, &s) - out);
 }
 
 size_t number_format_int(char *out, int64_t i)
 {
-	char text[24];
-	char *p = text + sizeof(text);
-	uint64_t m = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
-	size_t n;
+	/* Two digits at a time halve the divisions. */
+	static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+				    "25262728293031323334353637383940414243444546474849"
+				    "50515253545556575859606162636465666768697071727374"
+				    "75767778798081828384858687888990919293949596979899";
+	uint64_t m = i < 0 ? 0 - (uint64_t)i : (uint64_t)i, limit = 10;
+	size_t n = i < 0 ? 2 : 1;
+	char *p;
 
-	do {
-		*--p = (char)('0' + m % 10);
-		m /= 10;
-	} while (m);
+	for (; m >= limit; limit *= 10)
+		n++;
 	if (i < 0)
-		*--p = '-';
-	n = (size_t)(text + sizeof(text) - p);
-	memcpy(out, p, n);
+		*out = '-';
+	p = out + n;
+	for (; m >= 100; m /= 100)
+		memcpy(p -= 2, pairs + m % 100 * 2, 2);
+	if (m >= 10)
+		memcpy(p - 2, pairs + m * 2, 2);
+	else
+		p[-1] = (char)('0' + m);
 	return n;
 }

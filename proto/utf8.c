@@ -96,6 +96,36 @@ static const uint8_t *ascii_span(const uint8_t *p, const uint8_t *end)
 	return p;
 }
 
+static inline bool follows(uint8_t c)
+{
+	return (c & 0xc0) == 0x80;
+}
+
+/* The length of the well-formed sequence of two bytes or more at `p`, or 0. The same as
+ * utf8_step finds, by fewer branches: text that is not ASCII goes through here. */
+static inline size_t sequence(const uint8_t *p, const uint8_t *end)
+{
+	size_t left = (size_t)(end - p);
+
+	if (*p < 0xc2)
+		return 0;
+	if (*p < 0xe0)
+		return left >= 2 && follows(p[1]) ? 2 : 0;
+	if (*p < 0xf0) {
+		if (left < 3 || !follows(p[1]) || !follows(p[2]))
+			return 0;
+		/* No overlong forms, no surrogates. */
+		return (*p != 0xe0 || p[1] >= 0xa0) && (*p != 0xed || p[1] < 0xa0) ? 3
+										   : 0;
+	}
+	if (left < 4 || !follows(p[1]) || !follows(p[2]) || !follows(p[3]))
+		return 0;
+	/* No overlong forms, nothing beyond U+10FFFF. */
+	return (*p != 0xf0 || p[1] >= 0x90) && (*p < 0xf4 || (*p == 0xf4 && p[1] < 0x90))
+		       ? 4
+		       : 0;
+}
+
 const uint8_t *utf8_json_span(const uint8_t *p, const uint8_t *end)
 {
 	for (;;) {
@@ -104,11 +134,11 @@ const uint8_t *utf8_json_span(const uint8_t *p, const uint8_t *end)
 			return p;
 		/* Text that is not ASCII rarely has just one such character. */
 		do {
-			struct utf8_step s = utf8_step(p, end);
+			size_t n = sequence(p, end);
 
-			if (s.kind != UTF8_CHAR)
+			if (!n)
 				return p;
-			p += s.n;
+			p += n;
 		} while (p < end && *p >= 0x80);
 	}
 }

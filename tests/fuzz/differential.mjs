@@ -185,7 +185,16 @@ function stringText(s) {
 function numberText(x) {
   if (!Number.isFinite(x)) return pick(["1e400", "-1e999", "1e-400", "-1e-400"]);
   if (chance(0.7)) return Object.is(x, -0) ? "-0" : String(x);
-  switch (below(4)) {
+  switch (below(6)) {
+    case 4: { // halfway between two doubles, or a hair beside
+      const fraction = 1 + below(20);
+      const odd = 2n ** BigInt(53 - fraction) + BigInt(below(2 ** (53 - fraction)));
+      const halves = (odd * 2n ** BigInt(fraction) + BigInt(below(2 ** fraction))) * 2n + 1n;
+      const digits = String(halves * 5n ** BigInt(fraction + 1)).padStart(fraction + 2, "0");
+      return `${digits.slice(0, -fraction - 1)}.${digits.slice(-fraction - 1)}${pick(["", "", "0", "1", "0000000001"])}`;
+    }
+    case 5: // the same among whole numbers
+      return String(((2n ** 52n + BigInt(below(2 ** 52))) * 2n + 1n) * 2n ** BigInt(below(60)) + BigInt(pick([0, 0, 1, -1])));
     case 0:
       return x.toExponential(below(25));
     case 1:

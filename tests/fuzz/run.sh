@@ -4,7 +4,7 @@
 # with 1 if there is one. The committed corpus is only read.
 #
 # To commit what a long run has learned, let libFuzzer choose the inputs that add coverage:
-#   build/fuzz/tests/fuzz/fuzz_<name> -merge=1 -max_len=256 \
+#   build/fuzz/tests/fuzz/fuzz_<name> -set_cover_merge=1 -max_len=256 \
 #     tests/fuzz/corpus/<name> build/fuzz/corpus/<name>
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -51,6 +51,7 @@ mkdir -p build/fuzz/findings
 	exit 1
 }
 
-# Two at a time; xargs ends with 123 if one of them failed.
+# Two at a time.
 find build/fuzz/tests/fuzz -maxdepth 1 -name 'fuzz_*' -type f -executable | sort |
-	xargs -r -P 2 -I '{}' bash -c 'run_one "$@"' _ "$seconds" '{}'
+	xargs -r -P 2 -I '{}' bash -c 'run_one "$@"' _ "$seconds" '{}' ||
+	exit 1
