@@ -132,15 +132,15 @@ enum err sio_decode_text(struct sio_decoder *d, const struct sio_limits *limits,
 static enum err assemble(struct assembly *a, const struct sio_limits *limits,
 			 struct buf *scratch, struct sio_packet *packet)
 {
-	const uint8_t *at = a->bytes.p;
+	struct slice rest = buf_view(&a->bytes);
 	struct head h;
 	enum err err = parse_head(buf_view(&a->text), limits, &h);
 
 	if (err)
 		return err;
 	for (size_t i = 0; i < a->due; i++) {
-		a->attachments[i].p = at;
-		at += a->attachments[i].n;
+		a->attachments[i].p = rest.p;
+		rest = slice_skip(rest, a->attachments[i].n);
 	}
 	err = read_payload(&h, a, scratch);
 	if (!err)
