@@ -142,7 +142,8 @@ apt_get() {
 }
 
 known() { # does apt have a package of this name to install?
-	LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'
+	# Not by a pipe into `grep -q`, which would end apt-cache early and so make it fail.
+	[[ $(LC_ALL=C apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [^\(] ]]
 }
 
 first_known() {

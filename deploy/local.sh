@@ -79,7 +79,7 @@ alive() {
 
 # Ask the named ones to end and wait until they have; none gets more than ten seconds.
 stop() {
-	local name deadline=$((SECONDS + 10))
+	local name code deadline=$((SECONDS + 10))
 	for name in "$@"; do
 		kill -TERM "${pids[$name]}" 2>/dev/null || true
 	done
@@ -92,7 +92,15 @@ stop() {
 			last_lines "$name"
 			kill -KILL "${pids[$name]}" 2>/dev/null || true
 		fi
-		wait "${pids[$name]}" 2>/dev/null || true
+		code=0
+		wait "${pids[$name]}" 2>/dev/null || code=$?
+		case $name:$code in
+		*:0 | haproxy:143 | *:137) ;;
+		*)
+			say "  $name ended$(how "$code"). Its last lines:"
+			last_lines "$name"
+			;;
+		esac
 		unset "pids[$name]"
 	done
 }
