@@ -137,6 +137,7 @@ static void memory_publish(struct adapter *a, const struct cluster_broadcast *b,
 	bool full;
 
 	own.uid = buf_view(&m->uid);
+	own.flags &= ~(unsigned)CLUSTER_LOCAL;
 	cluster_encode(&own, &message);
 	full = m->stats.publish_waiting_bytes + message.n > m->waiting_bytes_max;
 	if (full)

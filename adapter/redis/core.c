@@ -1,0 +1,63 @@
+#include "adapter/redis/core.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/mem.h"
+
+enum { LOG_LINE_MAX = 512 };
+
+struct later {
+	struct link link;
+	struct done done;
+	enum err err;
+};
+
+void redis_core_later(struct redis_core *c, struct done done, enum err err)
+{
+	struct later *l = mem_zalloc(1, sizeof(*l));
+
+	l->done = done;
+	l->err = err;
+	list_push(&c->later, &l->link);
+}
+
+bool redis_core_answer(struct redis_core *c)
+{
+	struct link due, *link;
+	bool any = !list_empty(&c->later);
+
+	link_init(&due);
+	list_splice(&due, &c->later);
+	while ((link = list_pop(&due))) {
+		struct later l = *container_of(link, struct later, link);
+
+		free(container_of(link, struct later, link));
+		done_run(l.done, l.err);
+	}
+	return any;
+}
+
+void redis_core_log(const struct redis_core *c, enum adapter_log_level level,
+		    const char *id, const char *fmt, ...)
+{
+	char text[LOG_LINE_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	c->base.events->on_log(c->base.ctx, level, id, text);
+}
+
+void redis_core_quote(struct buf *out, struct slice s)
+{
+	buf_byte(out, '"');
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t c = s.p[i];
+
+		buf_byte(out, c < ' ' || c == 0x7f || c == '"' || c == '\\' ? '\'' : c);
+	}
+	buf_byte(out, '"');
+}

@@ -1,0 +1,234 @@
+#include "adapter/redis/publish.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "proto/mem.h"
+
+enum { BACKLOG_BYTES_MAX = 1024 * 1024, SCRATCH_KEEP_BYTES = 64 * 1024 };
+
+struct publish {
+	struct redis_call call; /* its link is also that of `waiting` and `local` */
+	struct redis_publisher *publisher;
+	struct done done;
+	uint64_t deadline_ms;
+	size_t n;
+	uint8_t bytes[]; /* the whole command; of a local one the message */
+};
+
+static struct publish *publish_of(struct link *l)
+{
+	return container_of(l, struct publish, call.link);
+}
+
+void redis_publisher_init(struct redis_publisher *p, struct redis_core *core,
+			  struct redis_link *link, struct redis_pubsub *pubsub)
+{
+	*p = (struct redis_publisher){.core = core, .link = link, .pubsub = pubsub};
+	link_init(&p->waiting);
+	link_init(&p->local);
+	buf_str(&p->uid, "gh-");
+	buf_str(&p->uid, core->base.node_code);
+}
+
+void redis_publisher_deinit(struct redis_publisher *p)
+{
+	assert(list_empty(&p->waiting));
+	assert(list_empty(&p->local));
+	cluster_rooms_deinit(&p->decoded);
+	buf_deinit(&p->uid);
+	buf_deinit(&p->channel);
+	buf_deinit(&p->message);
+}
+
+/* Take it out of the counts and free it, then tell. */
+static void finish(struct publish *u, enum err err, bool now)
+{
+	struct redis_publisher *p = u->publisher;
+	struct redis_core *c = p->core;
+	struct done done = u->done;
+
+	c->stats.publish_waiting--;
+	c->stats.publish_waiting_bytes -= u->n;
+	if (err == ERR_OK)
+		c->stats.published++;
+	else if (err == ERR_UNCONFIRMED)
+		c->stats.publish_unconfirmed++;
+	else
+		c->stats.publish_failed++;
+	free(u);
+	if (now)
+		done_run(done, err);
+	else
+		redis_core_later(c, done, err);
+}
+
+static void on_reply(struct redis_call *call, const struct resp *r)
+{
+	struct publish *u = container_of(call, struct publish, call);
+	struct redis_publisher *p = u->publisher;
+
+	p->unanswered--;
+	if (!r) {
+		finish(u, p->core->closing ? ERR_CLOSED : ERR_UNCONFIRMED, true);
+		return;
+	}
+	if (r->type == RESP_ERROR) {
+		bool passing = redis_link_is_passing(r->s);
+
+		redis_core_log(p->core, ADAPTER_LOG_WARN, "redis_publish_refused",
+			       "error=\"%.*s\"", SLICE_FMT(r->s));
+		if (passing)
+			redis_link_refused(p->link, r->s);
+		finish(u, passing ? ERR_UNAVAILABLE : ERR_DENIED, true);
+		return;
+	}
+	finish(u, ERR_OK, true);
+}
+
+static struct publish *publish_new(struct redis_publisher *p, struct done done,
+				   struct slice bytes)
+{
+	struct publish *u = mem_alloc(sizeof(*u) + bytes.n);
+
+	u->call = (struct redis_call){.on_reply = on_reply};
+	link_init(&u->call.link);
+	u->publisher = p;
+	u->done = done;
+	u->deadline_ms = redis_core_now(p->core) + p->core->options.publish_wait_ms_max;
+	u->n = bytes.n;
+	memcpy(u->bytes, bytes.p, bytes.n);
+	return u;
+}
+
+static bool is_full(size_t bytes, size_t more, size_t max)
+{
+	return bytes > max || more > max - bytes;
+}
+
+static void publish_local(struct redis_publisher *p, struct done done)
+{
+	struct publish *u;
+
+	if (is_full(p->local_bytes, p->message.n,
+		    p->core->options.publish_waiting_bytes_max)) {
+		p->core->stats.publish_failed++;
+		redis_core_later(p->core, done, ERR_FULL);
+		return;
+	}
+	u = publish_new(p, done, buf_view(&p->message));
+	p->local_bytes += u->n;
+	list_push(&p->local, &u->call.link);
+}
+
+static void publish_all(struct redis_publisher *p, const struct cluster_broadcast *b,
+			struct done done)
+{
+	struct redis_core *c = p->core;
+	struct buf command = BUF_INIT;
+	struct publish *u;
+
+	buf_clear(&p->channel);
+	cluster_channel(buf_view(&c->key), b->nsp, b->rooms, b->rooms_n, &p->channel);
+	resp_command(&command, 3);
+	resp_word_str(&command, "PUBLISH");
+	resp_word(&command, buf_view(&p->channel));
+	resp_word(&command, buf_view(&p->message));
+	if (is_full(c->stats.publish_waiting_bytes, command.n,
+		    c->options.publish_waiting_bytes_max)) {
+		c->stats.publish_failed++;
+		redis_core_later(c, done, ERR_FULL);
+	} else {
+		u = publish_new(p, done, buf_view(&command));
+		c->stats.publish_waiting++;
+		c->stats.publish_waiting_bytes += u->n;
+		list_push(&p->waiting, &u->call.link);
+	}
+	buf_deinit(&command);
+}
+
+void redis_publisher_publish(struct redis_publisher *p, const struct cluster_broadcast *b,
+			     struct done done)
+{
+	struct cluster_broadcast own = *b;
+
+	if (p->core->closing) {
+		p->core->stats.publish_failed++;
+		redis_core_later(p->core, done, ERR_CLOSED);
+		return;
+	}
+	own.uid = buf_view(&p->uid);
+	own.flags &= ~(unsigned)CLUSTER_LOCAL;
+	buf_clear(&p->message);
+	cluster_encode(&own, &p->message);
+	if (b->flags & CLUSTER_LOCAL)
+		publish_local(p, done);
+	else
+		publish_all(p, b, done);
+	buf_clear(&p->message);
+	buf_trim(&p->message, SCRATCH_KEEP_BYTES);
+}
+
+/* Through the same encoding as those that travel, so that they look the same. */
+static void deliver_local(struct redis_publisher *p, struct publish *u)
+{
+	struct redis_core *c = p->core;
+	struct cluster_broadcast b;
+
+	if (cluster_decode(slice_of(u->bytes, u->n), &p->decoded, &b) != ERR_OK) {
+		c->stats.malformed++;
+		return;
+	}
+	if (!redis_pubsub_hears(p->pubsub, &b))
+		return;
+	b.flags |= CLUSTER_LOCAL;
+	c->stats.received++;
+	c->stats.received_bytes += u->n;
+	c->base.events->on_message(c->base.ctx, &b);
+}
+
+bool redis_publisher_turn(struct redis_publisher *p, bool up)
+{
+	struct link due, *l;
+	bool ran = !list_empty(&p->local);
+
+	/* Bounded, so that a connection that takes nothing leaves the rest unwritten,
+	 * to be sent after the outage instead of becoming unconfirmed. */
+	while (up && redis_link_backlog(p->link) < BACKLOG_BYTES_MAX &&
+	       (l = list_pop(&p->waiting))) {
+		struct publish *u = publish_of(l);
+
+		buf_append(redis_link_out(p->link), u->bytes, u->n);
+		p->unanswered++;
+		redis_link_expect(p->link, &u->call);
+	}
+	link_init(&due);
+	list_splice(&due, &p->local);
+	while ((l = list_pop(&due))) {
+		struct publish *u = publish_of(l);
+		struct done done = u->done;
+		bool closing = p->core->closing;
+
+		p->local_bytes -= u->n;
+		if (!closing)
+			deliver_local(p, u);
+		free(u);
+		done_run(done, closing ? ERR_CLOSED : ERR_OK);
+	}
+	return ran;
+}
+
+void redis_publisher_tick(struct redis_publisher *p, uint64_t now)
+{
+	while (!list_empty(&p->waiting) &&
+	       publish_of(p->waiting.next)->deadline_ms <= now)
+		finish(publish_of(list_pop(&p->waiting)), ERR_UNAVAILABLE, false);
+}
+
+void redis_publisher_close(struct redis_publisher *p)
+{
+	struct link *l;
+
+	while ((l = list_pop(&p->waiting)))
+		finish(publish_of(l), ERR_CLOSED, false);
+}

@@ -1,0 +1,32 @@
+/* Publishes: wait in order while the backend is away, go out in one batch per turn, and
+ * are answered. What was written and not answered when the connection broke is
+ * ERR_UNCONFIRMED and never written again, so nothing is published twice. */
+#ifndef GATEHOUSE_ADAPTER_REDIS_PUBLISH_H
+#define GATEHOUSE_ADAPTER_REDIS_PUBLISH_H
+
+#include "adapter/redis/pubsub.h"
+
+struct redis_publisher {
+	struct redis_core *core;
+	struct redis_link *link;
+	struct redis_pubsub *pubsub;
+	struct link waiting; /* not written yet, by deadline */
+	struct link local;   /* for this node alone, until the next turn */
+	size_t unanswered;   /* written */
+	size_t local_bytes;
+	struct cluster_rooms decoded;
+	struct buf uid, channel, message;
+};
+
+void redis_publisher_init(struct redis_publisher *p, struct redis_core *core,
+			  struct redis_link *link, struct redis_pubsub *pubsub);
+void redis_publisher_deinit(struct redis_publisher *p);
+void redis_publisher_publish(struct redis_publisher *p, const struct cluster_broadcast *b,
+			     struct done done);
+/* Write what waits if `up`, deliver what is local. True if a callback ran. */
+bool redis_publisher_turn(struct redis_publisher *p, bool up);
+void redis_publisher_tick(struct redis_publisher *p, uint64_t now);
+/* Answer all that was not written with ERR_CLOSED. */
+void redis_publisher_close(struct redis_publisher *p);
+
+#endif

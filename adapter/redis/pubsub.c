@@ -1,0 +1,472 @@
+#include "adapter/redis/pubsub.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "proto/mem.h"
+
+enum {
+	BATCH_MAX = 256,	       /* names in one command */
+	BACKLOG_BYTES_MAX = 256 * 1024 /* then the rest waits for a later turn */
+};
+
+enum channel_kind {
+	CHANNEL_NSP,
+	CHANNEL_IDS, /* the pattern of the own-id rooms of a namespace */
+	CHANNEL_ROOM,
+	CHANNEL_COVERED, /* an own-id room: the pattern hears it, nothing is sent */
+};
+
+enum channel_state {
+	CHANNEL_NEW,	  /* wanted; SUBSCRIBE to be sent */
+	CHANNEL_ASKED,	  /* wanted; SUBSCRIBE sent */
+	CHANNEL_LIVE,	  /* wanted; confirmed */
+	CHANNEL_DROPPING, /* not wanted; UNSUBSCRIBE to be sent */
+	CHANNEL_DROPPED,  /* not wanted; UNSUBSCRIBE sent */
+	CHANNEL_GONE,	  /* about to be freed */
+};
+
+struct channel {
+	struct link dirty, waiting;
+	enum channel_kind kind;
+	enum channel_state state;
+	bool restoring, asked;
+	/* Confirmations to come. Redis gives one for each name in each command, in order,
+	 * so the state holds once this is 0: only then has the last command been done. */
+	unsigned due;
+	struct done done; /* if asked */
+	uint64_t deadline_ms;
+	struct channel *cover; /* CHANNEL_COVERED */
+	struct slice name;
+	uint8_t bytes[];
+};
+
+static struct table *table_of(struct redis_pubsub *p, const struct channel *ch)
+{
+	return ch->kind == CHANNEL_IDS ? &p->patterns : &p->channels;
+}
+
+static bool is_wanted(const struct channel *ch)
+{
+	return ch->state == CHANNEL_NEW || ch->state == CHANNEL_ASKED ||
+	       ch->state == CHANNEL_LIVE;
+}
+
+/* The one place where a channel's state changes; `dirty` and `restoring` follow it. */
+static void set_state(struct redis_pubsub *p, struct channel *ch, enum channel_state to)
+{
+	static const unsigned from[] = {
+		[CHANNEL_NEW] = 1u << CHANNEL_NEW | 1u << CHANNEL_ASKED |
+				1u << CHANNEL_LIVE | 1u << CHANNEL_DROPPED,
+		[CHANNEL_ASKED] = 1u << CHANNEL_NEW | 1u << CHANNEL_DROPPING,
+		[CHANNEL_LIVE] =
+			1u << CHANNEL_NEW | 1u << CHANNEL_ASKED | 1u << CHANNEL_DROPPING,
+		[CHANNEL_DROPPING] = 1u << CHANNEL_ASKED | 1u << CHANNEL_LIVE,
+		[CHANNEL_DROPPED] = 1u << CHANNEL_DROPPING | 1u << CHANNEL_NEW,
+		[CHANNEL_GONE] = ~0u,
+	};
+
+	assert(from[to] & 1u << ch->state);
+	ch->state = to;
+	list_remove(&ch->dirty);
+	if (to == CHANNEL_NEW || to == CHANNEL_DROPPING)
+		list_push(&p->dirty, &ch->dirty);
+	if (ch->restoring && to != CHANNEL_NEW && to != CHANNEL_ASKED) {
+		ch->restoring = false;
+		assert(p->restoring > 0);
+		p->restoring--;
+	}
+	if (to == CHANNEL_GONE) {
+		assert(!ch->asked);
+		table_remove(table_of(p, ch), ch->name);
+		free(ch);
+	}
+}
+
+static struct channel *channel_new(struct redis_pubsub *p, enum channel_kind kind,
+				   struct slice name)
+{
+	struct channel *ch = mem_zalloc(1, sizeof(*ch) + name.n);
+
+	ch->kind = kind;
+	memcpy(ch->bytes, name.p, name.n);
+	ch->name = slice_of(ch->bytes, name.n);
+	link_init(&ch->dirty);
+	link_init(&ch->waiting);
+	ch->state = CHANNEL_NEW;
+	list_push(&p->dirty, &ch->dirty);
+	table_add(table_of(p, ch), ch->name, ch);
+	return ch;
+}
+
+void redis_pubsub_init(struct redis_pubsub *p, struct redis_core *core,
+		       struct redis_link *link)
+{
+	*p = (struct redis_pubsub){.core = core, .link = link};
+	table_init(&p->channels, core->seed);
+	table_init(&p->patterns, core->seed);
+	link_init(&p->dirty);
+	link_init(&p->waiting);
+}
+
+void redis_pubsub_deinit(struct redis_pubsub *p)
+{
+	size_t pos = 0;
+	void *v;
+
+	while ((v = table_next(&p->channels, &pos)))
+		free(v);
+	for (pos = 0; (v = table_next(&p->patterns, &pos));)
+		free(v);
+	table_deinit(&p->channels);
+	table_deinit(&p->patterns);
+	cluster_rooms_deinit(&p->decoded);
+	buf_deinit(&p->scratch);
+}
+
+/* In scratch until the next name is made. */
+static struct slice name_of(struct redis_pubsub *p, struct slice nsp, struct slice room)
+{
+	buf_clear(&p->scratch);
+	cluster_channel(buf_view(&p->core->key), nsp, &room, 1, &p->scratch);
+	return buf_view(&p->scratch);
+}
+
+static struct slice pattern_of(struct redis_pubsub *p, struct slice nsp)
+{
+	buf_clear(&p->scratch);
+	cluster_ids_pattern(buf_view(&p->core->key), nsp,
+			    slice_str(p->core->base.node_code), &p->scratch);
+	return buf_view(&p->scratch);
+}
+
+void redis_pubsub_add_namespace(struct redis_pubsub *p, struct slice nsp)
+{
+	struct slice pattern = pattern_of(p, nsp);
+
+	if (table_get(&p->patterns, pattern))
+		return;
+	channel_new(p, CHANNEL_IDS, pattern);
+	buf_clear(&p->scratch);
+	cluster_channel(buf_view(&p->core->key), nsp, NULL, 0, &p->scratch);
+	channel_new(p, CHANNEL_NSP, buf_view(&p->scratch));
+}
+
+/* One of this node's sockets' own rooms? */
+static bool is_own_id(const struct redis_pubsub *p, struct slice room)
+{
+	return id_is(room) && slice_starts(room, slice_str(p->core->base.node_code));
+}
+
+/* The channel is finished with first: the callee may do anything to it. */
+static void answer(struct redis_pubsub *p, struct channel *ch, enum err err, bool now)
+{
+	if (!ch->asked)
+		return;
+	ch->asked = false;
+	list_remove(&ch->waiting);
+	if (now)
+		done_run(ch->done, err);
+	else
+		redis_core_later(p->core, ch->done, err);
+}
+
+void redis_pubsub_subscribe(struct redis_pubsub *p, struct slice nsp, struct slice room,
+			    struct done done)
+{
+	struct channel *cover = NULL, *ch;
+	struct slice name;
+
+	if (p->core->closing) {
+		redis_core_later(p->core, done, ERR_CLOSED);
+		return;
+	}
+	if (is_own_id(p, room))
+		cover = table_get(&p->patterns, pattern_of(p, nsp));
+	name = name_of(p, nsp, room);
+	ch = table_get(&p->channels, name);
+	if (!ch) {
+		ch = channel_new(p, cover ? CHANNEL_COVERED : CHANNEL_ROOM, name);
+		ch->cover = cover;
+	} else {
+		assert(!is_wanted(ch));
+		if (ch->state == CHANNEL_DROPPED)
+			set_state(p, ch, CHANNEL_NEW);
+		else /* nothing was sent yet: take it back */
+			set_state(p, ch, ch->due ? CHANNEL_ASKED : CHANNEL_LIVE);
+	}
+	ch->asked = true;
+	ch->done = done;
+	ch->deadline_ms = redis_core_now(p->core) + p->core->options.publish_wait_ms_max;
+	list_push(&p->waiting, &ch->waiting);
+	if (ch->state == CHANNEL_LIVE)
+		answer(p, ch, ERR_OK, false);
+}
+
+static void unwant(struct redis_pubsub *p, struct channel *ch)
+{
+	bool covered = ch->kind == CHANNEL_COVERED;
+
+	if (ch->state == CHANNEL_NEW)
+		set_state(p, ch, ch->due ? CHANNEL_DROPPED : CHANNEL_GONE);
+	else
+		set_state(p, ch, covered ? CHANNEL_GONE : CHANNEL_DROPPING);
+}
+
+void redis_pubsub_unsubscribe(struct redis_pubsub *p, struct slice nsp, struct slice room)
+{
+	struct channel *ch = table_get(&p->channels, name_of(p, nsp, room));
+
+	if (!ch || !is_wanted(ch))
+		return;
+	answer(p, ch, ERR_CLOSED, false);
+	unwant(p, ch);
+}
+
+size_t redis_pubsub_count(const struct redis_pubsub *p)
+{
+	return p->channels.n - p->patterns.n; /* without the namespaces' own */
+}
+
+bool redis_pubsub_hears(struct redis_pubsub *p, const struct cluster_broadcast *b)
+{
+	struct slice room = b->rooms_n == 1 ? b->rooms[0] : SLICE_EMPTY;
+	struct channel *ch;
+
+	if (!table_get(&p->patterns, pattern_of(p, b->nsp)))
+		return false;
+	if (b->rooms_n != 1 || is_own_id(p, room))
+		return true;
+	ch = table_get(&p->channels, name_of(p, b->nsp, room));
+	return ch && is_wanted(ch);
+}
+
+void redis_pubsub_on_ready(struct redis_pubsub *p)
+{
+	struct table *tables[] = {&p->channels, &p->patterns};
+
+	assert(p->restoring == 0);
+	for (size_t t = 0; t < 2; t++) {
+		size_t pos = 0;
+		struct channel *ch;
+
+		while ((ch = table_next(tables[t], &pos))) {
+			assert(ch->state == CHANNEL_NEW);
+			assert(ch->due == 0);
+			ch->restoring = true;
+			p->restoring++;
+		}
+	}
+}
+
+/* Back to what is wanted, as if nothing had been sent. */
+void redis_pubsub_on_cut(struct redis_pubsub *p)
+{
+	struct table *tables[] = {&p->channels, &p->patterns};
+	struct link gone, *l;
+
+	link_init(&gone);
+	for (size_t t = 0; t < 2; t++) {
+		size_t pos = 0;
+		struct channel *ch;
+
+		while ((ch = table_next(tables[t], &pos))) {
+			ch->due = 0;
+			ch->restoring = false;
+			if (is_wanted(ch)) {
+				set_state(p, ch, CHANNEL_NEW);
+			} else { /* the table must not change while it is walked */
+				list_remove(&ch->dirty);
+				list_push(&gone, &ch->dirty);
+			}
+		}
+	}
+	p->restoring = 0;
+	while ((l = list_pop(&gone)))
+		set_state(p, container_of(l, struct channel, dirty), CHANNEL_GONE);
+}
+
+bool redis_pubsub_restored(const struct redis_pubsub *p)
+{
+	return p->link->state == REDIS_LINK_READY && p->restoring == 0;
+}
+
+static void deliver(struct redis_pubsub *p, struct slice nsp, struct slice message)
+{
+	struct redis_core *c = p->core;
+	struct cluster_broadcast b;
+	enum err err;
+
+	c->stats.received++;
+	c->stats.received_bytes += message.n;
+	err = cluster_decode(message, &p->decoded, &b);
+	if (err == ERR_NOT_FOUND)
+		return; /* a packet of a kind that is none of ours */
+	/* Node servers, too, ignore what names another namespace than its channel. */
+	if (err || !slice_eq(b.nsp, nsp)) {
+		c->stats.malformed++;
+		return;
+	}
+	c->base.events->on_message(c->base.ctx, &b);
+}
+
+/* A channel we subscribed to by name. */
+static void on_message(struct redis_pubsub *p, struct slice channel, struct slice message)
+{
+	struct channel *ch = table_get(&p->channels, channel);
+	struct slice nsp, room;
+
+	/* Not wanted any more: its UNSUBSCRIBE is on the way. */
+	if (!ch || !is_wanted(ch) || p->core->closing)
+		return;
+	if (cluster_parse_channel(buf_view(&p->core->key), channel, &nsp, &room) ==
+	    ERR_OK)
+		deliver(p, nsp, message);
+}
+
+/* The pattern's `?` takes any byte, so it hears rooms that are no ids. Those are
+ * subscribed to by name where they have members, and come as that. */
+static void on_pmessage(struct redis_pubsub *p, struct slice channel,
+			struct slice message)
+{
+	struct slice nsp, room;
+
+	if (p->core->closing || cluster_parse_channel(buf_view(&p->core->key), channel,
+						      &nsp, &room) != ERR_OK)
+		return;
+	if (is_own_id(p, room))
+		deliver(p, nsp, message);
+}
+
+static void on_confirmed(struct redis_pubsub *p, struct table *t, struct slice name)
+{
+	struct channel *ch = table_get(t, name);
+
+	if (!ch || ch->due == 0) {
+		redis_link_fail(p->link, "redis_protocol",
+				"error=\"a confirmation of what was not asked\"");
+		return;
+	}
+	redis_link_paid(p->link);
+	if (--ch->due > 0)
+		return;
+	if (ch->state == CHANNEL_ASKED) {
+		set_state(p, ch, CHANNEL_LIVE);
+		answer(p, ch, ERR_OK, true);
+	} else if (ch->state == CHANNEL_DROPPED) {
+		set_state(p, ch, CHANNEL_GONE);
+	}
+}
+
+void redis_pubsub_on_push(struct redis_pubsub *p, const struct resp *r)
+{
+	struct slice kind;
+
+	if (r->type == RESP_ERROR) {
+		/* One SUBSCRIBE was refused, and which is not said. */
+		redis_link_refused(p->link, r->s);
+		return;
+	}
+	if (!resp_is_array(r, 3)) {
+		redis_link_fail(p->link, "redis_protocol",
+				"error=\"not a message of a subscription\"");
+		return;
+	}
+	kind = r->v[0].s;
+	if (slice_eq(kind, SLICE_LIT("message")))
+		on_message(p, r->v[1].s, r->v[2].s);
+	else if (slice_eq(kind, SLICE_LIT("pmessage")) && r->n >= 4)
+		on_pmessage(p, r->v[2].s, r->v[3].s);
+	else if (slice_eq(kind, SLICE_LIT("subscribe")) ||
+		 slice_eq(kind, SLICE_LIT("unsubscribe")))
+		on_confirmed(p, &p->channels, r->v[1].s);
+	else if (slice_eq(kind, SLICE_LIT("psubscribe")))
+		on_confirmed(p, &p->patterns, r->v[1].s);
+}
+
+/* Names gathered for one command. */
+struct batch {
+	const char *command;
+	size_t n;
+	struct buf names;
+};
+
+static void batch_send(struct redis_pubsub *p, struct batch *b)
+{
+	struct buf *out = redis_link_out(p->link);
+
+	if (b->n == 0)
+		return;
+	resp_command(out, b->n + 1);
+	resp_word_str(out, b->command);
+	buf_slice(out, buf_view(&b->names));
+	redis_link_owe(p->link, b->n);
+	b->n = 0;
+	buf_clear(&b->names);
+}
+
+static void batch_add(struct redis_pubsub *p, struct batch *b, struct channel *ch)
+{
+	resp_word(&b->names, ch->name);
+	ch->due++;
+	if (++b->n == BATCH_MAX)
+		batch_send(p, b);
+}
+
+void redis_pubsub_turn(struct redis_pubsub *p)
+{
+	enum { SUBSCRIBE, PSUBSCRIBE, UNSUBSCRIBE, BATCHES };
+	struct batch batches[BATCHES] = {
+		{"SUBSCRIBE", 0, BUF_INIT},
+		{"PSUBSCRIBE", 0, BUF_INIT},
+		{"UNSUBSCRIBE", 0, BUF_INIT},
+	};
+	struct link *it, *tmp;
+
+	if (p->link->state != REDIS_LINK_READY || list_empty(&p->dirty))
+		return;
+	/* Nothing calls out in here: the list stays as it is but for `ch`. */
+	list_each(it, tmp, &p->dirty)
+	{
+		struct channel *ch = container_of(it, struct channel, dirty);
+
+		if (redis_link_backlog(p->link) > BACKLOG_BYTES_MAX)
+			break;
+		if (ch->kind == CHANNEL_COVERED) {
+			if (ch->cover->state == CHANNEL_LIVE) {
+				set_state(p, ch, CHANNEL_LIVE);
+				answer(p, ch, ERR_OK, false);
+			}
+		} else if (ch->state == CHANNEL_NEW) {
+			set_state(p, ch, CHANNEL_ASKED);
+			batch_add(p, &batches[ch->kind == CHANNEL_IDS], ch);
+		} else {
+			set_state(p, ch, CHANNEL_DROPPED);
+			batch_add(p, &batches[UNSUBSCRIBE], ch);
+		}
+	}
+	for (size_t i = 0; i < BATCHES; i++) {
+		batch_send(p, &batches[i]);
+		buf_deinit(&batches[i].names);
+	}
+}
+
+void redis_pubsub_tick(struct redis_pubsub *p, uint64_t now)
+{
+	while (!list_empty(&p->waiting)) {
+		struct channel *ch =
+			container_of(p->waiting.next, struct channel, waiting);
+
+		if (now < ch->deadline_ms)
+			break;
+		answer(p, ch, ERR_UNAVAILABLE, false);
+		unwant(p, ch);
+	}
+}
+
+void redis_pubsub_close(struct redis_pubsub *p)
+{
+	while (!list_empty(&p->waiting))
+		answer(p, container_of(p->waiting.next, struct channel, waiting),
+		       ERR_CLOSED, false);
+}

@@ -1,0 +1,48 @@
+/* What this node listens to: one channel per namespace, one pattern per namespace for
+ * the own-id rooms of this node's sockets, and one channel per subscribed room. Keeps
+ * them across connections, counts confirmations and hands over what arrives. */
+#ifndef GATEHOUSE_ADAPTER_REDIS_PUBSUB_H
+#define GATEHOUSE_ADAPTER_REDIS_PUBSUB_H
+
+#include "adapter/redis/link.h"
+#include "proto/table.h"
+
+struct redis_pubsub {
+	struct redis_core *core;
+	struct redis_link *link;
+	struct table channels, patterns;
+	struct link dirty;   /* channels with a command to send */
+	struct link waiting; /* channels whose subscriber waits, by deadline */
+	size_t restoring;    /* channels not confirmed since the connection was made */
+	struct cluster_rooms decoded;
+	struct buf scratch;
+};
+
+void redis_pubsub_init(struct redis_pubsub *p, struct redis_core *core,
+		       struct redis_link *link);
+void redis_pubsub_deinit(struct redis_pubsub *p);
+void redis_pubsub_add_namespace(struct redis_pubsub *p, struct slice nsp);
+void redis_pubsub_subscribe(struct redis_pubsub *p, struct slice nsp, struct slice room,
+			    struct done done);
+void redis_pubsub_unsubscribe(struct redis_pubsub *p, struct slice nsp,
+			      struct slice room);
+/* Rooms subscribed to. */
+size_t redis_pubsub_count(const struct redis_pubsub *p);
+/* Would a broadcast to these rooms reach this node? */
+bool redis_pubsub_hears(struct redis_pubsub *p, const struct cluster_broadcast *b);
+
+/* The link's hooks. */
+void redis_pubsub_on_ready(struct redis_pubsub *p);
+void redis_pubsub_on_cut(struct redis_pubsub *p);
+void redis_pubsub_on_push(struct redis_pubsub *p, const struct resp *r);
+/* Has all that was subscribed to before the connection was made been confirmed? */
+bool redis_pubsub_restored(const struct redis_pubsub *p);
+
+/* Write the commands gathered since the last turn. */
+void redis_pubsub_turn(struct redis_pubsub *p);
+/* Give up on subscribers that have waited too long. */
+void redis_pubsub_tick(struct redis_pubsub *p, uint64_t now);
+/* Answer all that wait with ERR_CLOSED. */
+void redis_pubsub_close(struct redis_pubsub *p);
+
+#endif

@@ -1,0 +1,456 @@
+#include "harness.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "proto/mem.h"
+#include "test.h"
+
+enum { STEP_MS = 5 };
+
+static uv_loop_t loop;
+static uv_prepare_t prepare;
+static uv_timer_t timer;
+static bool started;
+static struct node *nodes;
+static bool calling; /* in a call of the adapter: nothing may call back */
+
+/* --- strings --- */
+
+static void strings_push(struct strings *s, struct buf *line)
+{
+	s->v = mem_realloc(s->v, (s->n + 1) * sizeof(char *));
+	s->v[s->n++] = mem_strndup(line->p, line->n);
+	buf_clear(line);
+}
+
+void strings_clear(struct strings *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		free(s->v[i]);
+	free(s->v);
+	*s = (struct strings){0};
+}
+
+size_t strings_count(const struct strings *s, const char *line)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		n += strcmp(s->v[i], line) == 0;
+	return n;
+}
+
+/* --- the loop --- */
+
+uint64_t clock_ms(void)
+{
+	return uv_hrtime() / 1000000;
+}
+
+static void turns(uv_prepare_t *p)
+{
+	struct node *n, *next;
+
+	(void)p;
+	for (n = nodes; n; n = next) {
+		next = n->next;
+		while (n->a && adapter_turn(n->a))
+			;
+	}
+}
+
+static void on_wake(uv_timer_t *t)
+{
+	(void)t;
+}
+
+static void start(void)
+{
+	if (started)
+		return;
+	started = true;
+	uv_loop_init(&loop);
+	uv_prepare_init(&loop, &prepare);
+	uv_prepare_start(&prepare, turns);
+	uv_timer_init(&loop, &timer);
+	uv_timer_start(&timer, on_wake, STEP_MS, STEP_MS);
+}
+
+void step(void)
+{
+	start();
+	uv_run(&loop, UV_RUN_ONCE);
+}
+
+bool harness_end(void)
+{
+	CHECK(!nodes);
+	start();
+	uv_close((uv_handle_t *)&prepare, NULL);
+	uv_close((uv_handle_t *)&timer, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	CHECK(uv_loop_close(&loop) == 0);
+	started = false;
+	return test_failures == 0;
+}
+
+/* --- what a node hears --- */
+
+static void put_rooms(struct buf *line, const char *what, const struct slice *v, size_t n)
+{
+	if (n == 0)
+		return;
+	buf_printf(line, " %s=", what);
+	for (size_t i = 0; i < n; i++)
+		buf_printf(line, "%s%.*s", i ? "," : "", SLICE_FMT(v[i]));
+}
+
+/* The text of ["e", text]; the test's own data is of this kind. */
+static struct slice text_of(struct slice data)
+{
+	struct mp_cursor c = mp_cursor_of(data);
+	struct slice name, text;
+	uint32_t n;
+
+	if (mp_read_array(&c, &n) || n != 2 || mp_read_str(&c, &name) ||
+	    mp_read_str(&c, &text))
+		return SLICE_LIT("(not a text)");
+	return text;
+}
+
+static void on_message(void *ctx, const struct cluster_broadcast *b)
+{
+	struct node *n = ctx;
+	struct buf line = BUF_INIT;
+
+	CHECK(!calling);
+	CHECK(!n->closing);
+	CHECK(slice_starts(b->uid, SLICE_LIT("gh-")) == !b->foreign);
+	buf_slice(&line, b->nsp);
+	put_rooms(&line, "rooms", b->rooms, b->rooms_n);
+	put_rooms(&line, "except", b->except, b->except_n);
+	if (b->flags)
+		buf_printf(&line, " flags=%u", b->flags);
+	buf_printf(&line, " e:%.*s%s", SLICE_FMT(text_of(b->data)),
+		   b->foreign ? " foreign" : "");
+	strings_push(&n->heard, &line);
+	buf_deinit(&line);
+}
+
+static void on_state(void *ctx, bool up, bool gap)
+{
+	struct node *n = ctx;
+	struct adapter_stats s;
+
+	CHECK(!calling);
+	CHECK(!n->closing);
+	CHECK(up != n->up);
+	CHECK(up || !gap);
+	adapter_stats_get(n->a, &s);
+	CHECK(s.up == up);
+	n->up = up;
+	n->ups += up;
+	n->downs += !up;
+	n->gaps += gap;
+}
+
+static void on_presence_lost(void *ctx)
+{
+	struct node *n = ctx;
+
+	CHECK(!calling);
+	CHECK(!n->closing);
+	n->presence_lost++;
+}
+
+static void on_member_lost(void *ctx, struct slice nsp, struct slice room,
+			   const struct adapter_member *m)
+{
+	struct node *n = ctx;
+	struct buf line = BUF_INIT;
+
+	CHECK(!calling);
+	CHECK(!n->closing);
+	buf_printf(&line, "%.*s#%.*s %.*s %.*s", SLICE_FMT(nsp), SLICE_FMT(room),
+		   SLICE_FMT(m->sid), SLICE_FMT(m->user));
+	strings_push(&n->lost, &line);
+	buf_deinit(&line);
+}
+
+static void on_log(void *ctx, enum adapter_log_level level, const char *id,
+		   const char *text)
+{
+	struct node *n = ctx;
+	struct buf line = BUF_INIT;
+
+	(void)level;
+	if (getenv("VERBOSE"))
+		fprintf(stderr, "%llu %s %s %s\n", (unsigned long long)clock_ms(),
+			n->code, id, text);
+	buf_printf(&line, "%s", id);
+	strings_push(&n->logs, &line);
+	buf_deinit(&line);
+}
+
+static const struct adapter_events events = {
+	.on_message = on_message,
+	.on_state = on_state,
+	.on_presence_lost = on_presence_lost,
+	.on_member_lost = on_member_lost,
+	.on_log = on_log,
+};
+
+/* --- nodes --- */
+
+struct setup setup_of(struct server *server)
+{
+	struct setup s = {
+		.redis = server != NULL,
+		.o = {.env = &env_system,
+		      .events = &events,
+		      .publish_waiting_bytes_max = 1 << 20,
+		      .publish_wait_ms_max = WAIT_MS,
+		      .presence_lease_ms = 30000},
+	};
+
+	if (server)
+		s.r = (struct adapter_redis_options){.path = server->path,
+						     .key = "socket.io",
+						     .reply_timeout_ms = 5000,
+						     .backoff_ms_min = 10,
+						     .backoff_ms_max = 100};
+	return s;
+}
+
+struct node *node_new(const struct setup *s, const char *code)
+{
+	struct node *n = mem_zalloc(1, sizeof(*n));
+	struct adapter_options o = s->o;
+
+	start();
+	o.loop = &loop;
+	o.ctx = n;
+	o.node_code = code;
+	memcpy(n->code, code, NODE_CODE_LEN);
+	calling = true;
+	n->a = s->redis ? adapter_redis_new(&o, &s->r) : adapter_memory_new(&o);
+	adapter_add_namespace(n->a, SLICE_LIT("/"));
+	adapter_add_namespace(n->a, SLICE_LIT("/other"));
+	if (!s->unopened)
+		adapter_open(n->a);
+	calling = false;
+	n->next = nodes;
+	nodes = n;
+	return n;
+}
+
+struct node *node_up(const struct setup *s, const char *code)
+{
+	struct node *n = node_new(s, code);
+
+	WAIT(n->up);
+	return n;
+}
+
+void node_freeze(struct node *n)
+{
+	struct node **at = &nodes;
+
+	while (*at != n)
+		at = &(*at)->next;
+	*at = n->next;
+}
+
+void node_thaw(struct node *n)
+{
+	n->next = nodes;
+	nodes = n;
+}
+
+static void on_closed(void *arg)
+{
+	struct node *n = arg;
+
+	CHECK(!calling);
+	CHECK(!n->closed);
+	n->closed = true;
+	n->a = NULL;
+}
+
+void node_close(struct node *n)
+{
+	calling = true;
+	adapter_close(n->a, on_closed, n);
+	calling = false;
+	n->closing = true;
+}
+
+void node_free(struct node *n)
+{
+	node_freeze(n);
+	strings_clear(&n->heard);
+	strings_clear(&n->lost);
+	strings_clear(&n->logs);
+	free(n);
+}
+
+void node_end(struct node *n)
+{
+	if (!n->closing)
+		node_close(n);
+	WAIT(n->closed);
+	node_free(n);
+}
+
+/* --- calls --- */
+
+void answer_clear(struct answer *a)
+{
+	strings_clear(&a->members);
+	*a = (struct answer){0};
+}
+
+static void on_done(void *arg, enum err err)
+{
+	struct answer *a = arg;
+
+	CHECK(!calling);
+	a->calls++;
+	CHECK(a->calls == 1);
+	a->err = err;
+}
+
+static void on_count(void *arg, enum err err, uint64_t count)
+{
+	struct answer *a = arg;
+
+	on_done(arg, err);
+	CHECK(!err || count == 0);
+	a->count = count;
+}
+
+static void on_members(void *arg, enum err err, uint64_t count,
+		       const struct adapter_member *members, size_t n, bool more)
+{
+	struct answer *a = arg;
+	struct buf line = BUF_INIT;
+
+	on_count(arg, err, count);
+	CHECK(!err || (n == 0 && !more));
+	a->more = more;
+	for (size_t i = 0; i < n; i++) {
+		CHECK(members[i].sid.n == ID_LEN);
+		buf_printf(&line, "%.*s %.*s", SLICE_FMT(members[i].sid),
+			   SLICE_FMT(members[i].user));
+		strings_push(&a->members, &line);
+	}
+	buf_deinit(&line);
+}
+
+static size_t split(const char *names, struct slice *v, size_t max)
+{
+	size_t n = 0;
+
+	while (names && *names && n < max) {
+		size_t len = strcspn(names, ",");
+
+		v[n++] = slice_of(names, len);
+		names += len + (names[len] == ',');
+	}
+	return n;
+}
+
+void publish(struct node *n, const char *nsp, const char *rooms, const char *except,
+	     unsigned flags, const char *text, struct answer *got)
+{
+	struct slice in[8], out[8];
+	struct buf data = BUF_INIT;
+	msgpack_packer pk;
+	struct cluster_broadcast b = {
+		.nsp = slice_str(nsp),
+		.rooms = in,
+		.rooms_n = split(rooms, in, 8),
+		.except = out,
+		.except_n = split(except, out, 8),
+		.flags = flags,
+	};
+
+	mp_packer(&pk, &data);
+	msgpack_pack_array(&pk, 2);
+	mp_pack_str(&pk, SLICE_LIT("e"));
+	mp_pack_str(&pk, slice_str(text));
+	b.data = buf_view(&data);
+	calling = true;
+	adapter_publish(n->a, &b, got ? on_done : NULL, got);
+	calling = false;
+	/* Whatever was passed in was borrowed for the call. */
+	memset(data.p, 0xff, data.n);
+	buf_deinit(&data);
+}
+
+void say(struct node *n, const char *room, const char *text)
+{
+	publish(n, "/", room, NULL, 0, text, NULL);
+}
+
+void subscribe(struct node *n, const char *nsp, const char *room, struct answer *got)
+{
+	calling = true;
+	adapter_subscribe(n->a, slice_str(nsp), slice_str(room), got ? on_done : NULL,
+			  got);
+	calling = false;
+}
+
+void unsubscribe(struct node *n, const char *nsp, const char *room)
+{
+	calling = true;
+	adapter_unsubscribe(n->a, slice_str(nsp), slice_str(room));
+	calling = false;
+}
+
+void add(struct node *n, const char *room, const char *sid, const char *user,
+	 struct answer *got)
+{
+	const struct adapter_member m = {slice_str(sid), slice_str(user)};
+
+	calling = true;
+	adapter_presence_add(n->a, SLICE_LIT("/"), slice_str(room), &m,
+			     got ? on_count : NULL, got);
+	calling = false;
+}
+
+void drop(struct node *n, const char *room, const char *sid, const char *user,
+	  struct answer *got)
+{
+	const struct adapter_member m = {slice_str(sid), slice_str(user)};
+
+	calling = true;
+	adapter_presence_remove(n->a, SLICE_LIT("/"), slice_str(room), &m,
+				got ? on_count : NULL, got);
+	calling = false;
+}
+
+void list(struct node *n, const char *room, const char *after, size_t limit,
+	  struct answer *got)
+{
+	calling = true;
+	adapter_presence_list(n->a, SLICE_LIT("/"), slice_str(room), slice_str(after),
+			      limit, got ? on_members : NULL, got);
+	calling = false;
+}
+
+void join(struct node *n, const char *room)
+{
+	struct answer got = {0};
+
+	subscribe(n, "/", room, &got);
+	WAIT(got.calls);
+	CHECK(got.err == ERR_OK);
+}
+
+const char *sid_of(const struct node *n, unsigned i, char out[ID_LEN + 1])
+{
+	snprintf(out, ID_LEN + 1, "%s%014u", n->code, i);
+	return out;
+}

@@ -1,0 +1,105 @@
+/* Nodes for adapter tests: adapters on one loop whose turns are taken as the gateway
+ * takes them, that remember all they hear; and waiting for a condition, with a deadline.
+ *
+ * The harness checks for all tests: no callback runs inside a call, each answer comes
+ * once, state is said on change only, and nothing but the log speaks after a close. */
+#ifndef GATEHOUSE_TESTS_ADAPTER_HARNESS_H
+#define GATEHOUSE_TESTS_ADAPTER_HARNESS_H
+
+#include "adapter/adapter.h"
+#include "proto/buf.h"
+#include "server.h"
+
+enum { WAIT_MS = 30000 };
+
+/* A growing list of strings. */
+struct strings {
+	char **v;
+	size_t n;
+};
+
+void strings_clear(struct strings *s);
+size_t strings_count(const struct strings *s, const char *line);
+
+struct node {
+	struct adapter *a;
+	uv_loop_t *loop;
+	struct node *next; /* of the harness */
+	char code[NODE_CODE_LEN + 1];
+	/* "/nsp rooms=a,b except=c flags=1 e:text", " foreign" */
+	struct strings heard;
+	struct strings lost; /* "/nsp#room sid user" */
+	struct strings logs; /* "id text" */
+	unsigned ups, downs, gaps, presence_lost;
+	bool up, closing, closed;
+};
+
+/* What it was made of; a test changes what it needs. */
+struct setup {
+	bool redis;
+	struct adapter_options o;
+	struct adapter_redis_options r;
+	bool unopened;
+};
+
+/* Defaults for tests. `server` NULL: memory. */
+struct setup setup_of(struct server *server);
+/* Made, given the namespaces "/" and "/other", and opened. */
+struct node *node_new(const struct setup *s, const char *code);
+/* The same, and waits until it is up. */
+struct node *node_up(const struct setup *s, const char *code);
+void node_close(struct node *n);
+/* Close, wait for it, and free. */
+void node_end(struct node *n);
+/* Only the end of what is closed already. */
+void node_free(struct node *n);
+/* Stop taking this node's turns: as if its process stood still. And go on. */
+void node_freeze(struct node *n);
+void node_thaw(struct node *n);
+
+/* One round of the loop, with every node's turns; waits some milliseconds at most. */
+void step(void);
+uint64_t clock_ms(void);
+/* At the end of main: everything is gone. True if the harness's own checks held. */
+bool harness_end(void);
+
+/* Go on until `cond` holds; a failed check if it does not within WAIT_MS. */
+#define WAIT(cond)                                                                       \
+	do {                                                                             \
+		uint64_t wait_end_ = clock_ms() + WAIT_MS;                               \
+		while (!(cond) && clock_ms() < wait_end_)                                \
+			step();                                                          \
+		CHECK(cond);                                                             \
+	} while (0)
+
+/* An answer to come. */
+struct answer {
+	unsigned calls;
+	enum err err;
+	uint64_t count;
+	bool more;
+	struct strings members; /* "sid user" */
+};
+
+void answer_clear(struct answer *a);
+
+/* Broadcast ["e", text] to rooms and except given as "a,b"; NULL: none. `got` may be
+ * NULL. */
+void publish(struct node *n, const char *nsp, const char *rooms, const char *except,
+	     unsigned flags, const char *text, struct answer *got);
+/* To one room of "/", not waiting for the answer. */
+void say(struct node *n, const char *room, const char *text);
+void subscribe(struct node *n, const char *nsp, const char *room, struct answer *got);
+void unsubscribe(struct node *n, const char *nsp, const char *room);
+void add(struct node *n, const char *room, const char *sid, const char *user,
+	 struct answer *got);
+void drop(struct node *n, const char *room, const char *sid, const char *user,
+	  struct answer *got);
+void list(struct node *n, const char *room, const char *after, size_t limit,
+	  struct answer *got);
+/* Subscribe to a room of "/" and wait for it. */
+void join(struct node *n, const char *room);
+/* An id of this node: its code and a number. */
+const char *sid_of(const struct node *n, unsigned i, char out[ID_LEN + 1]);
+
+#endif
