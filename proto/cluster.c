@@ -77,12 +77,14 @@ static enum err read_fields(struct mp_cursor *c, struct field *fields, size_t n)
 	enum err err = mp_read_map(c, &count);
 
 	for (; !err && count; count--) {
-		struct slice key, name, value;
+		struct slice name = SLICE_EMPTY, value;
 
-		if ((err = mp_take(c, &key)) || (err = mp_take(c, &value)))
+		/* A key that is no string is none of ours. */
+		if (mp_read_str(c, &name) && (err = mp_skip(c)))
 			break;
-		if (mp_get_str(key, &name))
-			continue;
+		err = mp_take(c, &value);
+		if (err)
+			break;
 		for (size_t i = 0; i < n; i++) {
 			if (slice_eq(name, fields[i].key))
 				fields[i].value = value;

@@ -60,13 +60,17 @@ static double load_double(uint64_t x, size_t width)
 	}
 }
 
+/* Field by field: a value put together elsewhere and copied is read back in larger pieces
+ * than it was written in, a stall that was half the time spent on short strings. */
 static enum err finish_bytes(struct mp_cursor *c, const uint8_t *p, uint64_t n,
-			     struct mp_value *v, struct mp_value t)
+			     struct mp_value *v, enum mp_type type, int8_t ext)
 {
 	if ((uint64_t)(c->end - p) < n)
 		return ERR_TRUNCATED;
-	t.bytes = slice_of(p, (size_t)n);
-	*v = t;
+	v->type = type;
+	v->ext = ext;
+	v->bytes.p = p;
+	v->bytes.n = (size_t)n;
 	c->p = p + n;
 	return ERR_OK;
 }
@@ -78,7 +82,9 @@ static enum err finish_count(struct mp_cursor *c, const uint8_t *p, uint64_t cou
 
 	if ((uint64_t)(c->end - p) < elements)
 		return ERR_TRUNCATED;
-	*v = (struct mp_value){.type = type, .count = (uint32_t)count};
+	v->type = type;
+	v->ext = 0;
+	v->count = (uint32_t)count;
 	c->p = p;
 	return ERR_OK;
 }
@@ -101,12 +107,12 @@ static enum err read_wide(struct mp_cursor *c, struct mp_value *v)
 	switch (t.type) {
 	case MP_STR:
 	case MP_BIN:
-		return finish_bytes(c, p, x, v, t);
+		return finish_bytes(c, p, x, v, t.type, 0);
 	case MP_EXT:
 		if (p == c->end)
 			return ERR_TRUNCATED;
-		t.ext = (int8_t)*p;
-		return finish_bytes(c, p + 1, form->fixed ? form->fixed : x, v, t);
+		return finish_bytes(c, p + 1, form->fixed ? form->fixed : x, v, MP_EXT,
+				    (int8_t)*p);
 	case MP_ARRAY:
 	case MP_MAP:
 		return finish_count(c, p, x, v, t.type);
@@ -148,33 +154,37 @@ enum err mp_read(struct mp_cursor *c, struct mp_value *v)
 	assert(c->p < c->end);
 	tag = *c->p;
 	if (tag < 0x80 || tag >= 0xe0) {
-		*v = (struct mp_value){.type = MP_INT, .i = (int8_t)tag};
+		v->type = MP_INT;
+		v->ext = 0;
+		v->i = (int8_t)tag;
 		c->p++;
 		return ERR_OK;
 	}
 	if (tag >= 0xc0)
 		return read_wide(c, v);
 	if (tag >= 0xa0)
-		return finish_bytes(c, c->p + 1, tag & 0x1f, v,
-				    (struct mp_value){.type = MP_STR});
+		return finish_bytes(c, c->p + 1, tag & 0x1f, v, MP_STR, 0);
 	return finish_count(c, c->p + 1, tag & 0x0f, v, tag < 0x90 ? MP_MAP : MP_ARRAY);
 }
 
 enum err mp_skip(struct mp_cursor *c)
 {
 	uint64_t left[MP_DEPTH_MAX]; /* elements to come, per open array or map */
-	struct mp_cursor at = *c;
+	const uint8_t *start = c->p;
 	unsigned depth = 0;
 
 	do {
 		struct mp_value v;
-		enum err err = mp_read(&at, &v);
+		enum err err = mp_read(c, &v);
 
-		if (err)
+		if (!err && depth == MP_DEPTH_MAX &&
+		    (v.type == MP_ARRAY || v.type == MP_MAP))
+			err = ERR_DEPTH;
+		if (err) {
+			c->p = start;
 			return err;
+		}
 		if (v.type == MP_ARRAY || v.type == MP_MAP) {
-			if (depth == MP_DEPTH_MAX)
-				return ERR_DEPTH;
 			if (v.count) {
 				left[depth++] = (uint64_t)v.count << (v.type == MP_MAP);
 				continue;
@@ -183,7 +193,6 @@ enum err mp_skip(struct mp_cursor *c)
 		while (depth && --left[depth - 1] == 0)
 			depth--;
 	} while (depth);
-	c->p = at.p;
 	return ERR_OK;
 }
 
@@ -199,17 +208,14 @@ enum err mp_take(struct mp_cursor *c, struct slice *value)
 
 static enum err read_type(struct mp_cursor *c, enum mp_type type, struct mp_value *v)
 {
-	struct mp_cursor at = *c;
-	struct mp_value t;
-	enum err err = mp_read(&at, &t);
+	const uint8_t *start = c->p;
+	enum err err = mp_read(c, v);
 
-	if (err)
-		return err;
-	if (t.type != type)
-		return ERR_SYNTAX;
-	*v = t;
-	*c = at;
-	return ERR_OK;
+	if (!err && v->type != type) {
+		c->p = start;
+		err = ERR_SYNTAX;
+	}
+	return err;
 }
 
 enum err mp_read_array(struct mp_cursor *c, uint32_t *count)
