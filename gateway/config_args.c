@@ -29,9 +29,10 @@ static void unknown_flag(struct config_load *l, const char *name)
 	memcpy(all + SETTINGS_N, other_flags, sizeof(other_flags));
 	nearest = config_nearest(name, all, SETTINGS_N + OTHER_FLAGS_N);
 	if (nearest)
-		config_error(l, name, "no such flag; did you mean %s?", nearest);
+		config_error(l, config_name(name), "no such flag; did you mean %s?",
+			     nearest);
 	else
-		config_error(l, name, "no such flag; --help lists them all");
+		config_error(l, config_name(name), "no such flag; --help lists them all");
 }
 
 /* The setting of a flag. `off`: it came as --no-NAME, which only a BOOL has. */
@@ -179,9 +180,10 @@ static void unknown_variable(struct config_load *l, const char *name)
 	snprintf(shown, sizeof(shown), "%s", name);
 	nearest = config_nearest(name, all, SETTINGS_N + 2);
 	if (nearest)
-		config_error(l, shown, "no such setting; did you mean %s?", nearest);
+		config_error(l, config_name(shown), "no such setting; did you mean %s?",
+			     nearest);
 	else
-		config_error(l, shown,
+		config_error(l, config_name(shown),
 			     "no such setting; --help lists them all (variables that "
 			     "begin with %s belong to this program)",
 			     CONFIG_ENV_PREFIX);

@@ -51,14 +51,16 @@ const char *config_file_read(const char *path, size_t max, struct buf *out)
 
 void config_file_load(struct config_load *l, const char *path)
 {
-	struct config_file f = {.l = l, .name = path};
+	struct config_file f = {.l = l};
 	struct buf text = BUF_INIT;
 	const char *wrong = config_file_read(path, FILE_BYTES_MAX, &text);
+	const char *name = config_name(path);
 
 	free(l->file);
-	l->file = mem_strndup(path, strlen(path));
+	l->file = mem_strndup(name, strlen(name));
+	f.name = l->file;
 	if (wrong)
-		config_error(l, path, "cannot be read: %s", wrong);
+		config_error(l, l->file, "cannot be read: %s", wrong);
 	else
 		load_document(&f, slice_of(buf_cstr(&text), text.n));
 	buf_deinit(&text);

@@ -120,6 +120,8 @@ bool setting_bool(const char *text, bool *value);
 /* `text` in quotes for an error; control characters escaped, long ones cut. The result
  * is valid until four more were asked for. */
 const char *config_shown(const char *text);
+/* `text` itself, or as config_shown if it is not fit to be shown as it is. */
+const char *config_name(const char *text);
 /* The name among `n` that a mistyped one most likely meant; NULL: none is near. */
 const char *config_nearest(const char *typed, const char *const *names, size_t n);
 

@@ -20,6 +20,11 @@ const char *config_shown(const char *text)
 	return out;
 }
 
+const char *config_name(const char *text)
+{
+	return text_is_plain(slice_str(text)) ? text : config_shown(text);
+}
+
 static size_t min3(size_t a, size_t b, size_t c)
 {
 	size_t ab = a < b ? a : b;

@@ -155,6 +155,8 @@ static const struct {
 	 "--pingInterval: no such flag; did you mean --ping-interval?\n"},
 	{"flag like none", NULL, "", "--dev|--frobnicate",
 	 "--frobnicate: no such flag; --help lists them all\n"},
+	{"flag that steers the terminal", NULL, "", "--dev|--\x1b[31m",
+	 "\"--\\u001b[31m\": no such flag; --help lists them all\n"},
 	{"one dash", NULL, "", "-dev",
 	 "-dev: no such flag; did you mean --dev?\n"
 	 "listen: is not set; write \"listen: 127.0.0.1:3000\" in the file, --listen "
