@@ -1,0 +1,9 @@
+#include "gateway/rooms_app.h"
+#include "gateway/run.h"
+
+int main(int argc, char **argv)
+{
+	const struct app_ops *const apps[] = {&rooms_app, NULL};
+
+	return gatehouse_run(argc, argv, apps);
+}

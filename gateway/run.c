@@ -1,0 +1,181 @@
+#include "gateway/run.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "gateway/log.h"
+#include "gateway/node.h"
+#include "gateway/server.h"
+#include "proto/mem.h"
+
+enum { APPS_MAX = 16 };
+
+struct program {
+	uv_loop_t loop;
+	struct config config;
+	struct node *node;
+	struct server *server;
+	uv_signal_t sigterm, sigint;
+	bool stopping;
+};
+
+static void on_stopped(void *arg)
+{
+	struct program *p = arg;
+
+	server_close(p->server);
+}
+
+static void stop(struct program *p)
+{
+	p->stopping = true;
+	server_close_listeners(p->server);
+	node_stop(p->node, on_stopped, p);
+}
+
+static void on_signal(uv_signal_t *handle, int signal)
+{
+	struct program *p = handle->data;
+
+	if (p->stopping) {
+		log_event(LOG_WARN, "killed",
+			  "signal=%d msg=second signal, ending at once", signal);
+		exit(1);
+	}
+	log_event(LOG_INFO, "stopping", "signal=%d conns=%zu", signal, p->node->conns.n);
+	uv_unref((uv_handle_t *)&p->sigterm);
+	uv_unref((uv_handle_t *)&p->sigint);
+	stop(p);
+}
+
+/* As many descriptors as we are allowed; say so if that is less than configured. */
+static void raise_file_limit(const struct config *c)
+{
+	struct rlimit limit;
+	uint64_t need = c->max_conns + c->max_handshakes + 64;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_max < need)
+		log_event(LOG_WARN, "file_limit",
+			  "limit=%llu needed=%llu msg=fewer connections than maxConns "
+			  "fit; raise the limit of open files or lower maxConns",
+			  (unsigned long long)limit.rlim_max, (unsigned long long)need);
+}
+
+static bool listen_all(struct program *p)
+{
+	const struct config *c = &p->config;
+	struct buf error = BUF_INIT;
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < c->listen.n && err == ERR_OK; i++)
+		err = server_listen(p->server, c->listen.v[i], SERVER_CLIENTS, &error);
+	if (err == ERR_OK && c->ops_listen)
+		err = server_listen(p->server, c->ops_listen, SERVER_OPS, &error);
+	if (err != ERR_OK)
+		fprintf(stderr, "gatehouse: %s\n", buf_cstr(&error));
+	buf_deinit(&error);
+	return err == ERR_OK;
+}
+
+static void watch(struct program *p, uv_signal_t *handle, int signal)
+{
+	uv_signal_init(&p->loop, handle);
+	handle->data = p;
+	uv_signal_start(handle, on_signal, signal);
+}
+
+static bool start(struct program *p, const struct app_ops *const *apps)
+{
+	p->node = node_new(&p->loop, &env_system, &p->config, apps);
+	p->server = server_new(p->node);
+	log_event(LOG_INFO, "starting", "version=%s node=%s adapter=%s pid=%d",
+		  GATEHOUSE_VERSION, p->node->code, p->node->adapter->ops->name,
+		  (int)uv_os_getpid());
+	if (!p->server)
+		return false;
+	if (!server_self_test(p->server)) {
+		log_event(LOG_ERROR, "self_test_failed",
+			  "msg=this libwebsockets does not send WebSocket frames as "
+			  "given, or 127.0.0.1 does not work; versions 4.1.6 and 4.3.5 "
+			  "are known to work");
+		return false;
+	}
+	if (!listen_all(p))
+		return false;
+	raise_file_limit(&p->config);
+	watch(p, &p->sigterm, SIGTERM);
+	watch(p, &p->sigint, SIGINT);
+	node_start(p->node);
+	return true;
+}
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+static int run(struct program *p, const struct app_ops *const *apps)
+{
+	uv_loop_init(&p->loop);
+	if (!start(p, apps))
+		return 1; /* nothing was promised to anybody yet: the process just ends */
+	uv_run(&p->loop, UV_RUN_DEFAULT);
+	/* lws leaves handles behind on a loop it does not own. */
+	uv_walk(&p->loop, close_handle, NULL);
+	uv_run(&p->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&p->loop);
+	node_free(p->node);
+	server_free(p->server);
+	log_event(LOG_INFO, "stopped", "%s", "");
+	return 0;
+}
+
+static enum log_level level_of(const char *name)
+{
+	static const char *const names[] = {"error", "warn", "info", "debug"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(name, names[i]) == 0)
+			return (enum log_level)i;
+	}
+	return LOG_INFO; /* config_load has checked it */
+}
+
+int gatehouse_run(int argc, char **argv, const struct app_ops *const *apps)
+{
+	struct program *p = mem_zalloc(1, sizeof(*p));
+	const char *names[APPS_MAX + 1] = {NULL};
+	struct buf out = BUF_INIT, errors = BUF_INIT;
+	int code = 0;
+
+	for (size_t i = 0; apps[i] && i < APPS_MAX; i++)
+		names[i] = apps[i]->name;
+	signal(SIGPIPE, SIG_IGN);
+	switch (config_load(&p->config, argc, argv, environ, names, &out, &errors)) {
+	case CONFIG_DONE:
+		fputs(buf_cstr(&out), stdout);
+		break;
+	case CONFIG_WRONG:
+		fputs(buf_cstr(&errors), stderr);
+		code = 2;
+		break;
+	case CONFIG_RUN:
+		log_setup(level_of(p->config.log_level),
+			  strcmp(p->config.log_format, "json") == 0);
+		code = run(p, apps);
+		break;
+	}
+	buf_deinit(&out);
+	buf_deinit(&errors);
+	config_deinit(&p->config);
+	free(p);
+	return code;
+}
