@@ -13,7 +13,6 @@
 enum {
 	/* One write gathers frames up to this size; larger ones go alone. */
 	CONN_GATHER_MAX = 64 * 1024,
-	CONN_SCRATCH_KEEP = 256 * 1024,
 	/* A throttled conn is looked at again after this long, or one packet's time. */
 	CONN_THROTTLE_MS = 20,
 };
@@ -28,27 +27,6 @@ struct held_head {
 	size_t n;
 	bool binary;
 };
-
-void conns_init(struct conns *c)
-{
-	*c = (struct conns){.scratch = BUF_INIT};
-	link_init(&c->all);
-	link_init(&c->dirty);
-	link_init(&c->closing);
-	link_init(&c->ping_due);
-	link_init(&c->pong_due);
-	link_init(&c->connect_due);
-	link_init(&c->backend_due);
-	link_init(&c->throttled);
-	c->ping = frame_ws_eio(EIO_PING, SLICE_EMPTY);
-}
-
-void conns_deinit(struct conns *c)
-{
-	assert(list_empty(&c->all));
-	buf_deinit(&c->scratch);
-	frame_unref(c->ping);
-}
 
 const char *conn_close_text(enum conn_close reason)
 {
@@ -91,14 +69,14 @@ static void send_open(struct conn *c)
 	frame_unref(f);
 }
 
-static void set_heartbeat(struct conn *c, struct link *list, uint64_t at)
+void conn_set_heartbeat(struct conn *c, struct link *list, uint64_t at)
 {
 	list_remove(&c->heartbeat);
 	list_push(list, &c->heartbeat);
 	c->heartbeat_at = at;
 }
 
-static void set_waiting(struct conn *c, struct link *list, uint64_t at)
+void conn_set_waiting(struct conn *c, struct link *list, uint64_t at)
 {
 	list_remove(&c->waiting);
 	list_push(list, &c->waiting);
@@ -124,8 +102,8 @@ struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *tra
 	node_new_id(n, c->id);
 	c->rate_at = now;
 	c->rate_credit = (int64_t)n->config->event_rate * 2000;
-	set_heartbeat(c, &n->conns.ping_due, now + n->config->ping_interval_ms);
-	set_waiting(c, &n->conns.connect_due, now + n->config->connect_timeout_ms);
+	conn_set_heartbeat(c, &n->conns.ping_due, now + n->config->ping_interval_ms);
+	conn_set_waiting(c, &n->conns.connect_due, now + n->config->connect_timeout_ms);
 	send_open(c);
 	return c;
 }
@@ -289,23 +267,8 @@ void conn_wait_backend(struct conn *c)
 	assert(!c->waiting_backend);
 	c->waiting_backend = true;
 	conn_hold(c);
-	set_waiting(c, &c->node->conns.backend_due,
-		    env_now_ms(c->node->env) + c->node->config->publish_wait_ms);
-}
-
-void conns_on_backend_up(struct node *n)
-{
-	struct link *l;
-
-	while ((l = list_pop(&n->conns.backend_due))) {
-		struct conn *c = container_of(l, struct conn, waiting);
-
-		c->waiting_backend = false;
-		if (c->sockets_n == 0)
-			set_waiting(c, &n->conns.connect_due,
-				    env_now_ms(n->env) + n->config->connect_timeout_ms);
-		conn_release(c);
-	}
+	conn_set_waiting(c, &c->node->conns.backend_due,
+			 env_now_ms(c->node->env) + c->node->config->publish_wait_ms);
 }
 
 /* --- receiving --- */
@@ -334,8 +297,9 @@ static void charge(struct conn *c)
 		c->throttled = true;
 		n->metrics.throttled++;
 		conn_hold(c);
-		set_waiting(c, &n->conns.throttled,
-			    now + (pause < CONN_THROTTLE_MS ? CONN_THROTTLE_MS : pause));
+		conn_set_waiting(
+			c, &n->conns.throttled,
+			now + (pause < CONN_THROTTLE_MS ? CONN_THROTTLE_MS : pause));
 	}
 }
 
@@ -376,13 +340,13 @@ void conn_on_pong(struct conn *c)
 	if (!c->awaiting_pong || c->state != CONN_OPEN)
 		return;
 	c->awaiting_pong = false;
-	set_heartbeat(c, &n->conns.ping_due,
-		      env_now_ms(n->env) + n->config->ping_interval_ms);
+	conn_set_heartbeat(c, &n->conns.ping_due,
+			   env_now_ms(n->env) + n->config->ping_interval_ms);
 }
 
 /* --- ending --- */
 
-static void take_out(struct conn *c)
+void conn_take_out(struct conn *c)
 {
 	struct node *n = c->node;
 
@@ -407,115 +371,13 @@ static void take_out(struct conn *c)
 	free(c);
 }
 
-bool conns_turn(struct node *n)
+bool conn_work(struct conn *c)
 {
-	struct conns *cs = &n->conns;
-	struct link *l;
-	bool any = false;
+	bool resumed = c->held && !c->holds;
 
-	while (!list_empty(&cs->closing) || !list_empty(&cs->dirty)) {
-		while ((l = list_pop(&cs->closing))) {
-			take_out(container_of(l, struct conn, waiting));
-			any = true;
-		}
-		if ((l = list_pop(&cs->dirty))) {
-			struct conn *c = container_of(l, struct conn, dirty);
-
-			if (c->held && !c->holds) {
-				resume(c);
-				any = true;
-			}
-			if (c->state == CONN_OPEN)
-				flush(c);
-		}
-	}
-	buf_clear(&cs->scratch);
-	buf_trim(&cs->scratch, CONN_SCRATCH_KEEP);
-	return any;
-}
-
-void conns_close_all(struct node *n, enum conn_close reason)
-{
-	struct link *l, *tmp;
-
-	list_each(l, tmp, &n->conns.all)
-		conn_close(container_of(l, struct conn, all), reason);
-}
-
-/* --- time --- */
-
-static bool heartbeat_due(struct link *list, uint64_t now, struct conn **c)
-{
-	if (list_empty(list))
-		return false;
-	*c = container_of(list->next, struct conn, heartbeat);
-	return (*c)->heartbeat_at <= now;
-}
-
-static bool waiting_due(struct link *list, uint64_t now, struct conn **c)
-{
-	if (list_empty(list))
-		return false;
-	*c = container_of(list->next, struct conn, waiting);
-	return (*c)->waiting_at <= now;
-}
-
-static void ping(struct conn *c, uint64_t now)
-{
-	struct node *n = c->node;
-
-	c->awaiting_pong = true;
-	set_heartbeat(c, &n->conns.pong_due, now + n->config->ping_timeout_ms);
-	for (struct socket *s = c->sockets, *next; s; s = next) {
-		next = s->conn_next;
-		socket_check_expiry(s);
-	}
-	conn_send(c, n->conns.ping, false);
-}
-
-void conns_tick(struct node *n, uint64_t now)
-{
-	struct conns *cs = &n->conns;
-	struct conn *c;
-
-	while (heartbeat_due(&cs->ping_due, now, &c))
-		ping(c, now);
-	while (heartbeat_due(&cs->pong_due, now, &c)) {
-		if (c->holds) /* its pong may lie unread */
-			set_heartbeat(c, &cs->pong_due, now + n->config->ping_timeout_ms);
-		else
-			conn_close(c, CONN_CLOSE_PING_TIMEOUT);
-	}
-	while (waiting_due(&cs->connect_due, now, &c))
-		conn_close(c, CONN_CLOSE_CONNECT_TIMEOUT);
-	while (waiting_due(&cs->backend_due, now, &c))
-		conn_close(c, CONN_CLOSE_BACKEND_AWAY);
-	while (waiting_due(&cs->throttled, now, &c)) {
-		list_remove(&c->waiting);
-		c->throttled = false;
-		conn_release(c);
-	}
-}
-
-static uint64_t first(const struct link *list, uint64_t at, bool heartbeat)
-{
-	uint64_t due;
-
-	if (list_empty(list))
-		return at;
-	due = heartbeat ? container_of(list->next, struct conn, heartbeat)->heartbeat_at
-			: container_of(list->next, struct conn, waiting)->waiting_at;
-	return due < at ? due : at;
-}
-
-uint64_t conns_next(const struct node *n)
-{
-	const struct conns *cs = &n->conns;
-	uint64_t at = UINT64_MAX;
-
-	at = first(&cs->ping_due, at, true);
-	at = first(&cs->pong_due, at, true);
-	at = first(&cs->connect_due, at, false);
-	at = first(&cs->backend_due, at, false);
-	return first(&cs->throttled, at, false);
+	if (resumed)
+		resume(c);
+	if (c->state == CONN_OPEN)
+		flush(c);
+	return resumed;
 }

@@ -79,30 +79,6 @@ struct conn {
 	char id[ID_LEN];
 };
 
-/* All conns of a node, and the lists that drive them. */
-struct conns {
-	struct link all, dirty, closing;
-	/* Each list is ordered by time, since each waits for one interval. */
-	struct link ping_due, pong_due, connect_due, backend_due, throttled;
-	size_t n;
-	struct buf scratch; /* several frames written at once; also decoding */
-	struct frame *ping;
-};
-
-void conns_init(struct conns *c);
-void conns_deinit(struct conns *c);
-/* At the end of a loop turn: take out what ended, then one write for each conn that has
- * something to send, and again until nothing is left to do. True if applications were
- * called, so that there may be more for the adapter. */
-bool conns_turn(struct node *n);
-/* Pings, timeouts, throttled conns that may go on. */
-void conns_tick(struct node *n, uint64_t now);
-/* When conns_tick has something to do next; UINT64_MAX: never. */
-uint64_t conns_next(const struct node *n);
-void conns_close_all(struct node *n, enum conn_close reason);
-/* The backend is up: conns whose CONNECT waited for it go on. */
-void conns_on_backend_up(struct node *n);
-
 /* A transport is ready: a new conn, whose open packet is in its outbox. */
 struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *transport);
 
@@ -133,5 +109,13 @@ void conn_release(struct conn *c);
 void conn_wait_backend(struct conn *c);
 void conn_on_connected(struct conn *c);
 void conn_on_pong(struct conn *c);
+
+/* For conns.c, from conns_turn: go on with what was held, then offer the transport what
+ * waits (true if packets were handled); take a closing conn out and free it. */
+bool conn_work(struct conn *c);
+void conn_take_out(struct conn *c);
+/* Move the conn to the end of one of the lists of struct conns, due at `at`. */
+void conn_set_heartbeat(struct conn *c, struct link *list, uint64_t at);
+void conn_set_waiting(struct conn *c, struct link *list, uint64_t at);
 
 #endif

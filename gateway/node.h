@@ -8,7 +8,7 @@
 
 #include "adapter/adapter.h"
 #include "gateway/config.h"
-#include "gateway/conn.h"
+#include "gateway/conns.h"
 #include "gateway/metrics.h"
 #include "gateway/namespace.h"
 

@@ -144,14 +144,7 @@ static void on_announced(void *arg, enum err err)
 static void announce(struct namespace *ns, struct slice room, struct slice event,
 		     struct slice sid, struct slice user)
 {
-	const struct cluster_broadcast head = {
-		.nsp = ns->name,
-		.rooms = &room,
-		.rooms_n = 1,
-		.except = &sid,
-		.except_n = 1,
-	};
-	struct cluster_broadcast b = head;
+	struct cluster_broadcast b = {.nsp = ns->name, .rooms_n = 1, .except_n = 1};
 	struct buf data = BUF_INIT;
 	msgpack_packer pk;
 
@@ -165,6 +158,8 @@ static void announce(struct namespace *ns, struct slice room, struct slice event
 	mp_pack_str(&pk, sid);
 	mp_pack_str(&pk, SLICE_LIT("user"));
 	pack_user(&pk, user);
+	b.rooms = &room;
+	b.except = &sid;
 	b.data = buf_view(&data);
 	adapter_publish(ns->node->adapter, &b, on_announced, ns->node);
 	buf_deinit(&data);

@@ -1,0 +1,151 @@
+#include "gateway/conns.h"
+
+#include <assert.h>
+
+#include "gateway/node.h"
+#include "gateway/socket.h"
+#include "proto/eio.h"
+
+enum { CONNS_SCRATCH_KEEP = 256 * 1024 };
+
+void conns_init(struct conns *c)
+{
+	*c = (struct conns){.scratch = BUF_INIT};
+	link_init(&c->all);
+	link_init(&c->dirty);
+	link_init(&c->closing);
+	link_init(&c->ping_due);
+	link_init(&c->pong_due);
+	link_init(&c->connect_due);
+	link_init(&c->backend_due);
+	link_init(&c->throttled);
+	c->ping = frame_ws_eio(EIO_PING, SLICE_EMPTY);
+}
+
+void conns_deinit(struct conns *c)
+{
+	assert(list_empty(&c->all));
+	buf_deinit(&c->scratch);
+	frame_unref(c->ping);
+}
+
+bool conns_turn(struct node *n)
+{
+	struct conns *cs = &n->conns;
+	struct link *l;
+	bool any = false;
+
+	while (!list_empty(&cs->closing) || !list_empty(&cs->dirty)) {
+		while ((l = list_pop(&cs->closing))) {
+			conn_take_out(container_of(l, struct conn, waiting));
+			any = true;
+		}
+		if ((l = list_pop(&cs->dirty))) {
+			any |= conn_work(container_of(l, struct conn, dirty));
+		}
+	}
+	buf_clear(&cs->scratch);
+	buf_trim(&cs->scratch, CONNS_SCRATCH_KEEP);
+	return any;
+}
+
+void conns_close_all(struct node *n, enum conn_close reason)
+{
+	struct link *l, *tmp;
+
+	list_each(l, tmp, &n->conns.all)
+		conn_close(container_of(l, struct conn, all), reason);
+}
+
+void conns_on_backend_up(struct node *n)
+{
+	struct link *l;
+
+	while ((l = list_pop(&n->conns.backend_due))) {
+		struct conn *c = container_of(l, struct conn, waiting);
+
+		c->waiting_backend = false;
+		if (c->sockets_n == 0)
+			conn_set_waiting(c, &n->conns.connect_due,
+					 env_now_ms(n->env) +
+						 n->config->connect_timeout_ms);
+		conn_release(c);
+	}
+}
+
+static bool heartbeat_due(struct link *list, uint64_t now, struct conn **c)
+{
+	if (list_empty(list))
+		return false;
+	*c = container_of(list->next, struct conn, heartbeat);
+	return (*c)->heartbeat_at <= now;
+}
+
+static bool waiting_due(struct link *list, uint64_t now, struct conn **c)
+{
+	if (list_empty(list))
+		return false;
+	*c = container_of(list->next, struct conn, waiting);
+	return (*c)->waiting_at <= now;
+}
+
+static void ping(struct conn *c, uint64_t now)
+{
+	struct node *n = c->node;
+
+	c->awaiting_pong = true;
+	conn_set_heartbeat(c, &n->conns.pong_due, now + n->config->ping_timeout_ms);
+	for (struct socket *s = c->sockets, *next; s; s = next) {
+		next = s->conn_next;
+		socket_check_expiry(s);
+	}
+	conn_send(c, n->conns.ping, false);
+}
+
+void conns_tick(struct node *n, uint64_t now)
+{
+	struct conns *cs = &n->conns;
+	struct conn *c;
+
+	while (heartbeat_due(&cs->ping_due, now, &c))
+		ping(c, now);
+	while (heartbeat_due(&cs->pong_due, now, &c)) {
+		if (c->holds) /* its pong may lie unread */
+			conn_set_heartbeat(c, &cs->pong_due,
+					   now + n->config->ping_timeout_ms);
+		else
+			conn_close(c, CONN_CLOSE_PING_TIMEOUT);
+	}
+	while (waiting_due(&cs->connect_due, now, &c))
+		conn_close(c, CONN_CLOSE_CONNECT_TIMEOUT);
+	while (waiting_due(&cs->backend_due, now, &c))
+		conn_close(c, CONN_CLOSE_BACKEND_AWAY);
+	while (waiting_due(&cs->throttled, now, &c)) {
+		list_remove(&c->waiting);
+		c->throttled = false;
+		conn_release(c);
+	}
+}
+
+static uint64_t first(const struct link *list, uint64_t at, bool heartbeat)
+{
+	uint64_t due;
+
+	if (list_empty(list))
+		return at;
+	due = heartbeat ? container_of(list->next, struct conn, heartbeat)->heartbeat_at
+			: container_of(list->next, struct conn, waiting)->waiting_at;
+	return due < at ? due : at;
+}
+
+uint64_t conns_next(const struct node *n)
+{
+	const struct conns *cs = &n->conns;
+	uint64_t at = UINT64_MAX;
+
+	at = first(&cs->ping_due, at, true);
+	at = first(&cs->pong_due, at, true);
+	at = first(&cs->connect_due, at, false);
+	at = first(&cs->backend_due, at, false);
+	return first(&cs->throttled, at, false);
+}

@@ -1,0 +1,31 @@
+/* All conns of a node, and the lists that drive them: who has something to send, who is
+ * to be pinged, whose time is up. */
+#ifndef GATEHOUSE_GATEWAY_CONNS_H
+#define GATEHOUSE_GATEWAY_CONNS_H
+
+#include "gateway/conn.h"
+
+struct conns {
+	struct link all, dirty, closing;
+	/* Each list is ordered by time, since each waits for one interval. */
+	struct link ping_due, pong_due, connect_due, backend_due, throttled;
+	size_t n;
+	struct buf scratch; /* several frames written at once; also decoding */
+	struct frame *ping;
+};
+
+void conns_init(struct conns *c);
+void conns_deinit(struct conns *c);
+/* At the end of a loop turn: take out what ended, then one write for each conn that has
+ * something to send, and again until nothing is left to do. True if applications were
+ * called, so that there may be more for the adapter. */
+bool conns_turn(struct node *n);
+/* Pings, timeouts, throttled conns that may go on. */
+void conns_tick(struct node *n, uint64_t now);
+/* When conns_tick has something to do next; UINT64_MAX: never. */
+uint64_t conns_next(const struct node *n);
+void conns_close_all(struct node *n, enum conn_close reason);
+/* The backend is up: conns whose CONNECT waited for it go on. */
+void conns_on_backend_up(struct node *n);
+
+#endif
