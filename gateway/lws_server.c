@@ -1,4 +1,5 @@
 /* The libwebsockets context: one vhost that does not listen, one protocol. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "gateway/log.h"
@@ -102,6 +103,7 @@ struct server *server_new(struct node *n)
 			   LWS_SERVER_OPTION_VALIDATE_UTF8,
 		.foreign_loops = loops,
 		.user = s,
+		.pcontext = &s->context, /* NULL once it is gone */
 		.pt_serv_buf_size = READ_BUFFER,
 		.max_http_header_pool =
 			0, /* as many as needed; maxHandshakes bounds them */
@@ -141,6 +143,11 @@ void server_close(struct server *s)
 
 void server_free(struct server *s)
 {
+	/* On a loop it does not own lws may leave the end of its end to us; a handle that
+	 * it closed late is closed by now. */
+	if (s->context)
+		lws_context_destroy(s->context);
+	assert(!s->context);
 	buf_deinit(&s->out);
 	free(s);
 }
