@@ -156,7 +156,7 @@ enum err mp_read(struct mp_cursor *c, struct mp_value *v)
 	if (tag < 0x80 || tag >= 0xe0) {
 		v->type = MP_INT;
 		v->ext = 0;
-		v->i = (int8_t)tag;
+		v->i = tag < 0x80 ? tag : tag - 0x100;
 		c->p++;
 		return ERR_OK;
 	}
