@@ -133,7 +133,8 @@ struct adapter_redis_options {
 		backoff_ms_max; /* between tries to connect, with jitter */
 };
 
-/* Options are copied; loop, env, events and ctx outlive the adapter. */
+/* Options are copied; loop, env, events and ctx outlive the adapter. The process ignores
+ * SIGPIPE: libuv writes without MSG_NOSIGNAL. */
 struct adapter *adapter_memory_new(const struct adapter_options *o);
 struct adapter *adapter_redis_new(const struct adapter_options *o,
 				  const struct adapter_redis_options *r);

@@ -129,9 +129,11 @@ void redis_link_fail(struct redis_link *l, const char *id, const char *text)
 
 	if (l->state == REDIS_LINK_WAITING || l->state == REDIS_LINK_CLOSED)
 		return;
+	if (was_ready && now - l->ready_ms > l->o.backoff_ms_max) {
+		l->tries = 0; /* it had been fine */
+		buf_clear(&l->told);
+	}
 	tell(l, id, text);
-	if (was_ready && now - l->ready_ms > l->o.backoff_ms_max)
-		l->tries = 0;
 	l->due_ms = now + backoff_ms(l);
 	set_state(l, REDIS_LINK_WAITING);
 	if (was_ready)
@@ -153,7 +155,9 @@ static const struct {
 	{"ERR Client sent AUTH", "redis_auth_failed",
 	 "this Redis has no password; set none, or set one there", true},
 	{"NOPERM", "redis_not_permitted",
-	 "the user's ACL must allow the adapter's commands, keys and channels", false},
+	 "the user's ACL must allow keys ~gh:*, channels &* (a pattern is subscribed to) "
+	 "and +@all -@dangerous +info",
+	 false},
 	{"LOADING", "redis_loading", "Redis reads its data; waiting", true},
 	{"READONLY", "redis_readonly", "this is a replica; connect to the primary", true},
 	{"MASTERDOWN", "redis_readonly", "this is a replica; connect to the primary",
@@ -302,10 +306,13 @@ static void greeted(struct redis_link *l, struct slice info)
 	set_state(l, REDIS_LINK_READY);
 	l->ready_ms = l->probed_ms = redis_core_now(l->core);
 	l->core->stats.connects++;
-	buf_clear(&l->told);
-	redis_core_log(l->core, ADAPTER_LOG_INFO, "redis_connected",
-		       "link=%s version=%.*s run_id=%s tries=%u", l->o.name,
-		       SLICE_FMT(version), l->run_id, l->tries);
+	/* Unless it is cut again and again right after it. */
+	if (l->tries <= 1 || l->ready_ms - l->connected_told_ms >= TELL_AGAIN_MS) {
+		l->connected_told_ms = l->ready_ms;
+		redis_core_log(l->core, ADAPTER_LOG_INFO, "redis_connected",
+			       "link=%s version=%.*s run_id=%s tries=%u", l->o.name,
+			       SLICE_FMT(version), l->run_id, l->tries);
+	}
 	l->hooks->on_ready(l->ctx);
 }
 

@@ -74,7 +74,7 @@ struct redis_link {
 	uint64_t ready_ms;
 	char run_id[REDIS_RUN_ID_MAX]; /* of the server; empty: it would not say */
 	struct buf told;	       /* last failure logged */
-	uint64_t told_ms;
+	uint64_t told_ms, connected_told_ms;
 };
 
 void redis_link_init(struct redis_link *l, struct redis_core *core,

@@ -111,8 +111,11 @@ static void set_up(struct redis *r, bool up)
 		r->deaf = false;
 		c->stats.gaps += gap;
 	}
-	redis_core_log(c, ADAPTER_LOG_INFO, up ? "redis_up" : "redis_down", "gap=%d",
-		       gap);
+	if (up)
+		redis_core_log(c, ADAPTER_LOG_INFO, "redis_up", "gap=%d", gap);
+	else
+		redis_core_log(c, ADAPTER_LOG_WARN, "redis_down", "waiting_ms_max=%llu",
+			       (unsigned long long)c->options.publish_wait_ms_max);
 	if (!c->closing)
 		c->base.events->on_state(c->base.ctx, up, gap);
 }

@@ -166,6 +166,17 @@ long long server_ask(struct server *s, const char *fmt, ...)
 	return n;
 }
 
+void server_publish(struct server *s, const char *channel, const void *p, size_t n)
+{
+	const char *words[] = {"PUBLISH", channel, p};
+	const size_t lengths[] = {strlen("PUBLISH"), strlen(channel), n};
+	redisReply *r = redisCommandArgv(s->ctl, 3, words, lengths);
+
+	if (!r || r->type != REDIS_REPLY_INTEGER)
+		die("PUBLISH");
+	freeReplyObject(r);
+}
+
 int server_kill_clients(struct server *s, const char *suffix)
 {
 	redisReply *r = redisCommand(s->ctl, "CLIENT LIST");

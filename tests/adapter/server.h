@@ -27,6 +27,8 @@ void server_stop(struct server *s);
  * aborts on an error. */
 long long server_ask(struct server *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* Publish any bytes, as a peer would. */
+void server_publish(struct server *s, const char *channel, const void *p, size_t n);
 /* Kill the connections whose name ends so. How many there were. */
 int server_kill_clients(struct server *s, const char *suffix);
 /* A port nobody listens on. */

@@ -1,0 +1,243 @@
+/* Others on the same Redis: what peers that are no Gatehouse nodes publish, what this
+ * node subscribes to, and servers that do not want us. */
+#include <stdlib.h>
+
+#include "harness.h"
+#include "test.h"
+
+static struct server server;
+
+#define FOREIGN(channel, literal)                                                        \
+	server_publish(&server, channel, literal, sizeof(literal) - 1)
+
+static void fence(struct node *n)
+{
+	static unsigned number;
+	char text[32], line[64];
+
+	snprintf(text, sizeof(text), "fence%u", ++number);
+	snprintf(line, sizeof(line), "/ e:%s", text);
+	publish(n, "/", NULL, NULL, 0, text, NULL);
+	WAIT(strings_count(&n->heard, line) == 1);
+}
+
+/* [uid, {type:2, data:["e","x"], nsp}, {rooms:["r"], except:[], flags:{}}] */
+#define PACKET(nsp_)                                                                     \
+	"\x83\xa4type\x02\xa4"                                                           \
+	"data\x92\xa1"                                                                   \
+	"e\xa1x\xa3nsp" nsp_
+#define OPTS                                                                             \
+	"\x83\xa5rooms\x91\xa1r\xa6"                                                     \
+	"except\x90\xa5"                                                                 \
+	"flags\x80"
+
+static void test_foreign(void)
+{
+	struct setup s = setup_of(&server);
+	struct node *a = node_up(&s, "AAAAAA");
+	struct adapter_stats stats;
+
+	join(a, "r");
+	/* The emitter, and a Node server with a field more. */
+	FOREIGN("socket.io#/#r#", "\x93\xa7"
+				  "emitter" PACKET("\xa1/") OPTS);
+	FOREIGN("socket.io#/#r#", "\x94\xa6"
+				  "AbC_-9" PACKET("\xa1/") OPTS "\x05");
+	FOREIGN("socket.io#/#", "\x93\xa7"
+				"emitter" PACKET("\xa1/") "\x80");
+	/* To the own-id room, as for io.to(socketId). */
+	FOREIGN("socket.io#/#AAAAAA00000000000001#",
+		"\x93\xa7"
+		"emitter" PACKET("\xa1/") "\x81\xa5rooms\x91\xb4"
+					  "AAAAAA00000000000001");
+	fence(a);
+	CHECK(a->heard.n == 5);
+	CHECK(strings_count(&a->heard, "/ rooms=r e:x foreign") == 2);
+	CHECK(strings_count(&a->heard, "/ e:x foreign") == 1);
+	CHECK(strings_count(&a->heard, "/ rooms=AAAAAA00000000000001 e:x foreign") == 1);
+	adapter_stats_get(a->a, &stats);
+	CHECK(stats.malformed == 0 && stats.received == 5);
+	/* What is no message at all, or says another namespace than its channel. */
+	FOREIGN("socket.io#/#r#", "");
+	FOREIGN("socket.io#/#r#", "hello");
+	FOREIGN("socket.io#/#r#", "\xc1");
+	FOREIGN("socket.io#/#", "\x93\xa7"
+				"emitter");
+	FOREIGN("socket.io#/#r#", "\x93\xa7"
+				  "emitter" PACKET("\xa6/other") OPTS);
+	FOREIGN("socket.io#/#AAAAAA00000000000001#", "\xdd\xff\xff\xff\xff");
+	fence(a);
+	CHECK(a->heard.n == 6);
+	adapter_stats_get(a->a, &stats);
+	CHECK(stats.malformed == 6 && stats.received == 12);
+	CHECK(a->downs == 0);
+	node_end(a);
+}
+
+/* Exactly the channels of design: nothing for requests, nothing per socket. */
+static void test_channels(void)
+{
+	struct setup s = setup_of(&server);
+	struct node *a = node_up(&s, "AAAAAA");
+
+	join(a, "r");
+	join(a, "AAAAAA00000000000001");
+	CHECK(server_ask(&server, "PUBSUB CHANNELS") == 3);
+	CHECK(server_ask(&server, "PUBSUB CHANNELS %s", "socket.io#/#") == 1);
+	CHECK(server_ask(&server, "PUBSUB CHANNELS %s", "socket.io#/other#") == 1);
+	CHECK(server_ask(&server, "PUBSUB CHANNELS %s", "socket.io#/#r#") == 1);
+	CHECK(server_ask(&server, "PUBSUB NUMPAT") == 2);
+	unsubscribe(a, "/", "r");
+	WAIT(server_ask(&server, "PUBSUB CHANNELS") == 2);
+	node_end(a);
+	WAIT(server_ask(&server, "PUBSUB NUMPAT") == 0);
+}
+
+/* A message of megabytes, in pieces through every buffer. */
+static void test_large(void)
+{
+	enum { N = 3 << 20 };
+	struct setup s = setup_of(&server);
+	struct node *a, *b;
+	char *text = malloc(N + 1);
+
+	memset(text, 'x', N);
+	text[N] = '\0';
+	s.o.publish_waiting_bytes_max = 16 << 20;
+	a = node_up(&s, "AAAAAA");
+	b = node_up(&s, "BBBBBB");
+	for (int i = 0; i < 4; i++) {
+		publish(a, "/", NULL, NULL, 0, text, NULL);
+		publish(a, "/", NULL, NULL, 0, "small", NULL);
+	}
+	WAIT(b->heard.n == 8);
+	CHECK(strings_count(&b->heard, "/ e:small") == 4);
+	for (size_t i = 0; i < b->heard.n; i += 2)
+		CHECK(strlen(b->heard.v[i]) == N + 4);
+	free(text);
+	node_end(a);
+	node_end(b);
+}
+
+static void test_tcp(void)
+{
+	struct setup s = setup_of(&server);
+	struct node *a, *b;
+
+	s.r.path = NULL;
+	s.r.port = server.port;
+	s.r.host = "127.0.0.1";
+	a = node_up(&s, "AAAAAA");
+	/* A name of several addresses, of which it may listen on the second only. */
+	s.r.host = "localhost";
+	b = node_up(&s, "BBBBBB");
+	join(b, "r");
+	say(a, "r", "x");
+	WAIT(strings_count(&b->heard, "/ rooms=r e:x") == 1);
+	node_end(a);
+	node_end(b);
+}
+
+/* Never up, and the log says why; a node that may is up. */
+static void refused(const struct setup *s, const char *id)
+{
+	struct node *n = node_new(s, "RRRRRR");
+	struct answer got = {0};
+
+	WAIT(strings_count(&n->logs, id) > 0);
+	CHECK_ROW(!n->up && n->ups == 0, id);
+	publish(n, "/", NULL, NULL, 0, "x", &got);
+	node_close(n);
+	WAIT(n->closed);
+	CHECK_ROW(got.calls == 1 && got.err == ERR_CLOSED, id);
+	node_free(n);
+}
+
+static void test_refusals(void)
+{
+	static const char *const more[] = {"--requirepass", "secret", "--databases", "2",
+					   NULL};
+	struct server guarded = {0};
+	struct setup s;
+	char replica[8];
+
+	server_start(&guarded, more);
+	server_ask(&guarded, "ACL SETUSER gate on >pw ~gh:* &* +@all -@dangerous +info");
+	server_ask(&guarded, "ACL SETUSER deaf on >pw ~gh:* resetchannels +@all");
+	s = setup_of(&guarded);
+	refused(&s, "redis_auth_needed");
+	s.r.password = "wrong";
+	refused(&s, "redis_auth_failed");
+	s.r.username = "gate";
+	refused(&s, "redis_auth_failed");
+	s.r.password = "pw";
+	node_end(node_up(&s, "AAAAAA"));
+	s.r.username = "deaf";
+	refused(&s, "redis_not_permitted");
+	s.r.username = NULL;
+	s.r.password = "secret";
+	s.r.db = 1;
+	node_end(node_up(&s, "AAAAAA"));
+	s.r.db = 2;
+	refused(&s, "redis_db_invalid");
+	s.r.db = 0;
+	snprintf(replica, sizeof(replica), "%u", (unsigned)free_port());
+	server_ask(&guarded, "REPLICAOF 127.0.0.1 %s", replica); /* nobody there */
+	refused(&s, "redis_readonly");
+	server_ask(&guarded, "REPLICAOF NO ONE");
+	node_end(node_up(&s, "AAAAAA"));
+	server_stop(&guarded);
+	s = setup_of(&server);
+	s.r.password = "secret";
+	refused(&s, "redis_auth_failed"); /* a Redis without one */
+	s.r.password = NULL;
+	s.r.path = "/nonexistent/redis";
+	refused(&s, "redis_unreachable");
+	s.r.path = NULL;
+	s.r.host = "localhost";
+	s.r.port = free_port();
+	refused(&s, "redis_unreachable");
+	s.r.host = "host.invalid";
+	refused(&s, "redis_unreachable");
+}
+
+/* A Redis that stops being the primary: presence is refused, so the node reconnects and
+ * waits for one that is. */
+static void test_demoted(void)
+{
+	struct server demoted = {0};
+	struct answer got = {0};
+	struct setup s;
+	struct node *a;
+	char sid[ID_LEN + 1];
+
+	server_start(&demoted, NULL);
+	s = setup_of(&demoted);
+	a = node_up(&s, "AAAAAA");
+	server_ask(&demoted, "REPLICAOF 127.0.0.1 %u", (unsigned)free_port());
+	add(a, "r", sid_of(a, 1, sid), "u", &got);
+	WAIT(!a->up);
+	CHECK(strings_count(&a->logs, "redis_readonly") > 0);
+	server_ask(&demoted, "REPLICAOF NO ONE");
+	WAIT(a->up && got.calls);
+	CHECK(got.err == ERR_OK && got.count == 1);
+	node_end(a);
+	server_stop(&demoted);
+}
+
+int main(void)
+{
+	bool ok;
+
+	server.port = free_port();
+	server_start(&server, NULL);
+	test_foreign();
+	test_channels();
+	test_large();
+	test_tcp();
+	test_refusals();
+	test_demoted();
+	ok = harness_end();
+	server_stop(&server);
+	return test_done() || !ok;
+}

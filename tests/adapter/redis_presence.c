@@ -1,0 +1,356 @@
+/* Presence in Redis: leases, the dead and their ghosts, lost data, scripts that vanish.
+ */
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "proto/mem.h"
+#include "test.h"
+
+enum { SHORT_LEASE_MS = 1500 };
+
+static struct server server;
+
+/* Nothing of any test is left in Redis. */
+static void check_empty(void)
+{
+	CHECK(server_ask(&server, "KEYS gh:*") == 0);
+}
+
+static size_t count_of(struct node *n, const char *room)
+{
+	struct answer got = {0};
+	size_t count;
+
+	list(n, room, "", 10, &got);
+	WAIT(got.calls);
+	CHECK(got.err == ERR_OK);
+	count = got.count;
+	answer_clear(&got);
+	return count;
+}
+
+static void add_wait(struct node *n, const char *room, unsigned i)
+{
+	char sid[ID_LEN + 1];
+	struct answer got = {0};
+
+	add(n, room, sid_of(n, i, sid), "u", &got);
+	WAIT(got.calls);
+	CHECK(got.err == ERR_OK);
+}
+
+enum { VICTIM_ROOMS = 150, VICTIM_CROWD = 2300 };
+
+/* A process with a node in it that waits for its end. */
+static _Noreturn void victim(int ready)
+{
+	struct setup s = setup_of(&server);
+	struct node *n;
+	char room[16], sid[ID_LEN + 1];
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	s.o.presence_lease_ms = SHORT_LEASE_MS;
+	n = node_up(&s, "VVVVVV");
+	for (unsigned i = 0; i < VICTIM_ROOMS; i++) {
+		snprintf(room, sizeof(room), "r%u", i);
+		add(n, room, sid_of(n, i, sid), "u", NULL);
+	}
+	for (unsigned i = 0; i < VICTIM_CROWD; i++)
+		add(n, "crowd", sid_of(n, i, sid), "", NULL);
+	add_wait(n, "r0", 9999);
+	if (write(ready, "x", 1) != 1)
+		_exit(1);
+	for (;;)
+		step();
+}
+
+/* kill -9: its members go with its lease, and one node hears of each. */
+static void test_killed(void)
+{
+	enum { NODES = 3, LOST = VICTIM_ROOMS + VICTIM_CROWD + 1 };
+	static const char *const codes[NODES] = {"AAAAAA", "BBBBBB", "CCCCCC"};
+	struct setup s = setup_of(&server);
+	struct node *nodes[NODES];
+	struct pollfd wait;
+	size_t lost = 0, first = 0;
+	int ends[2];
+	pid_t pid;
+	char c;
+
+	CHECK(pipe(ends) == 0);
+	pid = fork();
+	if (pid == 0)
+		victim(ends[1]);
+	close(ends[1]);
+	wait = (struct pollfd){.fd = ends[0], .events = POLLIN};
+	CHECK(poll(&wait, 1, WAIT_MS) == 1 && read(ends[0], &c, 1) == 1);
+	s.o.presence_lease_ms = SHORT_LEASE_MS;
+	for (size_t i = 0; i < NODES; i++) {
+		nodes[i] = node_up(&s, codes[i]);
+		add_wait(nodes[i], "crowd", 1);
+	}
+	CHECK(count_of(nodes[0], "crowd") == VICTIM_CROWD + NODES);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(ends[0]);
+	WAIT(server_ask(&server, "ZCARD gh:{0}:nodes") == NODES);
+	WAIT(nodes[0]->lost.n + nodes[1]->lost.n + nodes[2]->lost.n >= LOST);
+	for (size_t i = 0; i < NODES; i++) {
+		CHECK(count_of(nodes[i], "crowd") == NODES);
+		lost += nodes[i]->lost.n;
+		CHECK(nodes[i]->presence_lost == 0);
+		for (size_t k = 0; k < NODES; k++)
+			first += strings_count(&nodes[k]->lost,
+					       i == 0	? "/#r7 VVVVVV00000000000007 u"
+					       : i == 1 ? "/#crowd VVVVVV00000000001234 "
+							: "/#r0 VVVVVV00000000009999 u");
+	}
+	CHECK(lost == LOST);
+	CHECK(first == 3);
+	CHECK(server_ask(&server, "EXISTS gh:{0}:node:VVVVVV:rooms") == 0);
+	for (size_t i = 0; i < NODES; i++)
+		node_end(nodes[i]);
+	check_empty();
+}
+
+/* Who asks for a list sees no ghosts, even before the reaper came, and tells of them. */
+static void test_list_reaps(void)
+{
+	enum { GHOSTS = 2500 };
+	struct setup s = setup_of(&server);
+	struct node *a = node_up(&s, "AAAAAA");
+	struct answer got = {0};
+	struct adapter_stats stats;
+
+	add_wait(a, "r", 1);
+	server_ask(&server, "ZADD gh:{0}:nodes 1 GGGGGG");
+	for (unsigned i = 0; i < GHOSTS; i++)
+		server_ask(&server, "ZADD gh:{0}:members:/#r 0 GGGGGG%014uuser%u", i, i);
+	server_ask(&server, "SADD gh:{0}:node:GGGGGG:rooms /#r");
+	list(a, "r", "", 10, &got);
+	WAIT(got.calls);
+	CHECK(got.count == 1 && got.members.n == 1 && !got.more);
+	CHECK(a->lost.n == GHOSTS);
+	CHECK(strings_count(&a->lost, "/#r GGGGGG00000000002499 user2499") == 1);
+	adapter_stats_get(a->a, &stats);
+	CHECK(stats.ghosts_reaped == GHOSTS);
+	server_ask(&server, "DEL gh:{0}:node:GGGGGG:rooms");
+	server_ask(&server, "ZREM gh:{0}:nodes GGGGGG");
+	answer_clear(&got);
+	node_end(a);
+	check_empty();
+}
+
+/* A node that stood still for longer than its lease is taken for dead; when it goes on it
+ * is told, and adds its members again. */
+static void test_frozen(void)
+{
+	struct setup s = setup_of(&server);
+	struct node *a, *b;
+
+	s.o.presence_lease_ms = SHORT_LEASE_MS;
+	a = node_up(&s, "AAAAAA");
+	b = node_up(&s, "BBBBBB");
+	add_wait(a, "r", 1);
+	add_wait(b, "r", 1);
+	add_wait(b, "r", 2);
+	CHECK(count_of(a, "r") == 3);
+	node_freeze(b);
+	WAIT(count_of(a, "r") == 1);
+	CHECK(a->lost.n == 2);
+	node_thaw(b);
+	WAIT(b->presence_lost == 1);
+	CHECK(b->lost.n == 0);
+	add_wait(b, "r", 1);
+	CHECK(count_of(a, "r") == 2);
+	node_end(b);
+	CHECK(count_of(a, "r") == 1);
+	CHECK(a->lost.n == 2 && a->presence_lost == 0);
+	node_end(a);
+	check_empty();
+}
+
+/* Data gone: told of by the heartbeat, or by the next member that is added. */
+static void test_flushall(void)
+{
+	struct setup s = setup_of(&server);
+	struct node *a, *b;
+
+	a = node_up(&s, "AAAAAA");
+	s.o.presence_lease_ms = SHORT_LEASE_MS;
+	b = node_up(&s, "BBBBBB");
+	add_wait(a, "r", 1);
+	add_wait(b, "r", 1);
+	server_ask(&server, "FLUSHALL");
+	WAIT(b->presence_lost == 1);
+	CHECK(a->presence_lost == 0); /* its lease is long, its next heartbeat far */
+	add_wait(a, "r", 2);
+	WAIT(a->presence_lost == 1);
+	for (unsigned i = 1; i < 3; i++) {
+		add_wait(a, "r", i);
+		add_wait(b, "r", i);
+	}
+	CHECK(count_of(a, "r") == 4);
+	CHECK(a->presence_lost == 1 && b->presence_lost == 1);
+	CHECK(a->lost.n == 0 && b->lost.n == 0);
+	node_end(a);
+	node_end(b);
+	check_empty();
+}
+
+/* What a process of the same code left is not this one's. */
+static void test_same_code(void)
+{
+	struct setup s = setup_of(&server);
+	struct node *a;
+
+	server_ask(&server, "ZADD gh:{0}:nodes 9999999999999 AAAAAA");
+	server_ask(&server, "SADD gh:{0}:node:AAAAAA:rooms /#r");
+	server_ask(&server, "ZADD gh:{0}:members:/#r 0 AAAAAA00000000000007");
+	a = node_up(&s, "AAAAAA");
+	CHECK(count_of(a, "r") == 0);
+	CHECK(a->presence_lost == 0 && a->lost.n == 0);
+	node_end(a);
+	check_empty();
+}
+
+/* Two clusters on one Redis. */
+static void test_keys(void)
+{
+	struct setup s = setup_of(&server);
+	struct node *a = node_up(&s, "AAAAAA"), *b, *c;
+
+	s.r.key = "chat:x#1%";
+	b = node_up(&s, "BBBBBB");
+	c = node_up(&s, "CCCCCC");
+	add_wait(a, "r", 1);
+	add_wait(b, "r", 1);
+	CHECK(count_of(a, "r") == 1);
+	CHECK(count_of(b, "r") == 1);
+	CHECK(server_ask(&server, "ZCARD %s", "gh:{0}:members:/#r") == 1);
+	CHECK(server_ask(&server, "ZCARD %s", "gh:{0}@chat%3Ax%231%25:members:/#r") == 1);
+	join(a, "r");
+	join(c, "r");
+	say(b, "r", "x");
+	WAIT(strings_count(&c->heard, "/ rooms=r e:x") == 1);
+	say(a, "r", "y");
+	WAIT(a->heard.n == 1);
+	CHECK(strings_count(&a->heard, "/ rooms=r e:y") == 1);
+	CHECK(c->heard.n == 1);
+	node_end(a);
+	node_end(b);
+	node_end(c);
+	check_empty();
+}
+
+/* SCRIPT FLUSH under pipelines of two nodes that load the scripts again for each other:
+ * each change is done in the order it was asked for, and publishes do not mind. */
+static void test_script_flush(void)
+{
+	enum { N = 3000 };
+	struct setup s = setup_of(&server);
+	struct node *nodes[2] = {node_up(&s, "AAAAAA"), node_up(&s, "BBBBBB")};
+	struct answer *got = mem_zalloc(2 * (size_t)N, sizeof(*got));
+	char sid[ID_LEN + 1], text[16];
+	size_t reloads = 0;
+
+	join(nodes[1], "said");
+	for (unsigned i = 0; i < N; i++) {
+		for (unsigned k = 0; k < 2; k++) {
+			/* A room each, so that its count says what was done before. */
+			const char *room = k ? "b" : "a";
+
+			sid_of(nodes[k], i / 4, sid);
+			if (i % 2 == 0)
+				add(nodes[k], room, sid, "u", &got[2 * i + k]);
+			else
+				drop(nodes[k], room, sid, "u", &got[2 * i + k]);
+		}
+		snprintf(text, sizeof(text), "%u", i);
+		say(nodes[0], "said", text);
+		if (i % 10 == 9)
+			step();
+		if (i % 50 == 25)
+			server_ask(&server, "SCRIPT FLUSH");
+	}
+	for (size_t i = 0; i < 2 * (size_t)N; i++) {
+		WAIT(got[i].calls);
+		CHECK(got[i].err == ERR_OK);
+		CHECK(got[i].count == (i / 2 % 2 == 0));
+	}
+	for (unsigned k = 0; k < 2; k++) {
+		reloads += strings_count(&nodes[k]->logs, "redis_scripts_gone");
+		CHECK(nodes[k]->ups == 1 && nodes[k]->presence_lost == 0);
+	}
+	CHECK(reloads > 10); /* or it tested nothing */
+	CHECK(count_of(nodes[0], "a") == 0 && count_of(nodes[0], "b") == 0);
+	WAIT(nodes[1]->heard.n == N);
+	for (unsigned i = 0; i < N; i++) {
+		snprintf(text, sizeof(text), "e:%u", i);
+		CHECK(!strcmp(strstr(nodes[1]->heard.v[i], "e:"), text));
+	}
+	/* Also when the heartbeat finds it out, and at the end. */
+	server_ask(&server, "SCRIPT FLUSH");
+	node_end(nodes[0]);
+	node_end(nodes[1]);
+	free(got);
+	check_empty();
+}
+
+/* Too many at once: bounded, and a removal that was refused is made good. */
+static void test_full(void)
+{
+	enum { N = 600 };
+	struct setup s = setup_of(&server);
+	struct answer *got = mem_zalloc(N, sizeof(*got));
+	struct node *a;
+	char sid[ID_LEN + 1];
+	size_t full = 0;
+
+	s.o.publish_waiting_bytes_max = 65536;
+	s.o.presence_lease_ms = SHORT_LEASE_MS;
+	a = node_up(&s, "AAAAAA");
+	for (unsigned i = 0; i < N; i++)
+		add(a, "r", sid_of(a, i, sid), "u", &got[i]);
+	for (unsigned i = 0; i < N; i++) {
+		WAIT(got[i].calls);
+		full += got[i].err == ERR_FULL;
+		CHECK(got[i].err == ERR_OK || got[i].err == ERR_FULL);
+		answer_clear(&got[i]);
+	}
+	CHECK(full > 0 && full < N);
+	CHECK(count_of(a, "r") == N - full);
+	CHECK(a->presence_lost == 0);
+	for (unsigned i = 0; i < N; i++)
+		drop(a, "r", sid_of(a, i, sid), "u", &got[i]);
+	for (unsigned i = 0; i < N; i++)
+		WAIT(got[i].calls);
+	WAIT(a->presence_lost == 1); /* at a heartbeat: everything anew */
+	CHECK(count_of(a, "r") == 0);
+	free(got);
+	node_end(a);
+	check_empty();
+}
+
+int main(void)
+{
+	bool ok;
+
+	server_start(&server, NULL);
+	test_killed(); /* first: it forks, and no loop is there yet */
+	test_list_reaps();
+	test_frozen();
+	test_flushall();
+	test_same_code();
+	test_keys();
+	test_script_flush();
+	test_full();
+	ok = harness_end();
+	server_stop(&server);
+	return test_done() || !ok;
+}
