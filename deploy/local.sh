@@ -227,6 +227,9 @@ start_redis() {
 	say "  redis    $dir/redis.sock"
 }
 
+node_at=() # ports, by number of the node
+node_ops=()
+
 start_nodes() {
 	local i at ops
 	for ((i = 1; i <= nodes; i++)); do
@@ -234,25 +237,26 @@ start_nodes() {
 		free_port && ops=$free
 		start "node$i" "$program" --dev --listen "127.0.0.1:$at" --ops-listen "127.0.0.1:$ops" \
 			--redis "unix://$dir/redis.sock"
-		export "GATEHOUSE_NODE_$i=127.0.0.1:$at" "GATEHOUSE_OPS_$i=$ops"
+		node_at[i]=$at
+		node_ops[i]=$ops
 	done
 	for ((i = 1; i <= nodes; i++)); do
-		at=GATEHOUSE_NODE_$i ops=GATEHOUSE_OPS_$i
-		wait_until "node$i" "node$i is ready" http_ok "${!ops}" /readyz
-		say "  node$i    http://${!at}   process ${pids[node$i]}   http://127.0.0.1:${!ops}/metrics"
+		ops=${node_ops[i]}
+		wait_until "node$i" "node$i is ready" http_ok "$ops" /readyz
+		say "  node$i    http://127.0.0.1:${node_at[i]}   process ${pids[node$i]}   http://127.0.0.1:$ops/metrics"
 	done
 }
 
 start_haproxy() {
-	local i
+	local i variables=(CLUSTER_BIND="127.0.0.1:$port")
 	{
 		grep -v '^	server ' "$root/deploy/haproxy.cfg"
 		for ((i = 1; i <= nodes; i++)); do
-			printf '\tserver node%d "$%s" port "$%s"\n' "$i" "{GATEHOUSE_NODE_$i}" "{GATEHOUSE_OPS_$i}"
+			printf '\tserver node%d "$%s" port "$%s"\n' "$i" "{CLUSTER_NODE_$i}" "{CLUSTER_OPS_$i}"
+			variables+=("CLUSTER_NODE_$i=127.0.0.1:${node_at[i]}" "CLUSTER_OPS_$i=${node_ops[i]}")
 		done
 	} >"$dir/haproxy.cfg"
-	export GATEHOUSE_BIND=127.0.0.1:$port
-	start haproxy "$(command -v haproxy)" -db -f "$dir/haproxy.cfg"
+	start haproxy env "${variables[@]}" haproxy -db -f "$dir/haproxy.cfg"
 	wait_until haproxy "the page answers through HAProxy" http_ok "$port" /
 	say "  haproxy  http://127.0.0.1:$port"
 }

@@ -20,6 +20,7 @@
 	let user = "";
 	let sent = 0; // messages, to number them
 	let interrupted = false; // a connection was lost since the last one was made
+	const mine = new Set(); // our socket ids, of now and before
 
 	/* --- small helpers ------------------------------------------------------------ */
 
@@ -114,6 +115,7 @@
 		socket = io({ transports: ["websocket"], auth: (give) => give({ user }) });
 
 		socket.on("connect", () => {
+			mine.add(socket.id);
 			showState("connected", "Connected");
 			$("my-node").replaceChildren(nodeChip(nodeOf(socket.id)));
 			for (const room of rooms.values()) {
@@ -231,7 +233,7 @@
 		const error = await enter(room);
 		if (error && error.code !== "unanswered" && rooms.get(name) === room) {
 			drop(room);
-			show(before);
+			show(rooms.has(before?.name) ? before : null);
 			fault.textContent = `${name}: ${error.message}`;
 			openDrawer("side");
 		}
@@ -262,6 +264,7 @@
 	}
 
 	function show(room) {
+		$("join-fault").textContent = "";
 		if (active) {
 			active.draft = $("say").value;
 			active.log.remove();
@@ -331,9 +334,12 @@
 			return;
 		if (room.changes)
 			room.changes.push([e, isIn]);
-		applyMember(room, e, isIn);
-		if (e.id !== socket.id)
+		// Who is there with another socket neither comes nor goes: another window, or the
+		// socket of a killed node, which is listed until its lease ends.
+		const there = [...room.members.values()].some((m) => m.id !== e.id && m.user === e.user);
+		if (!mine.has(e.id) && !there)
 			note(room, `${nameOf(e.user)} ${isIn ? "came in" : "left"}.`);
+		applyMember(room, e, isIn);
 		drawMembers();
 		drawTitle();
 	}
@@ -386,15 +392,15 @@
 		const room = message && rooms.get(message.room);
 		if (!room || typeof message.text !== "string")
 			return;
-		const mine = room.pending.get(message.key);
-		if (mine && stamp.from === socket.id) {
+		const own = mine.has(stamp.from);
+		const pending = room.pending.get(message.key);
+		if (own && pending) {
 			room.pending.delete(message.key);
-			mine.item.remove();
-			showDelivery(mine, "ok", "sent");
-			place(room, mine.item, stamp);
+			pending.item.remove();
+			showDelivery(pending, "ok", "sent");
+			place(room, pending.item, stamp);
 			return;
 		}
-		const own = stamp.from === socket.id;
 		const at = new Date(stamp.at ?? Date.now());
 		place(room, messageItem(room, {
 			user: nameOf(stamp.user), id: stamp.from, own, text: message.text,
