@@ -156,7 +156,7 @@ int gatehouse_run(int argc, char **argv, const struct app_ops *const *apps)
 	struct buf out = BUF_INIT, errors = BUF_INIT;
 	int code = 0;
 
-	for (size_t i = 0; apps[i] && i < APPS_MAX; i++)
+	for (size_t i = 0; i < APPS_MAX && apps[i]; i++)
 		names[i] = apps[i]->name;
 	signal(SIGPIPE, SIG_IGN);
 	switch (config_load(&p->config, argc, argv, environ, names, &out, &errors)) {

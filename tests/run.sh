@@ -14,7 +14,7 @@ Installs what is missing, builds with the address and undefined-behaviour saniti
 every test (the linters are among them) and the fuzzers, and compiles everything with clang
 and as a release without a warning. It can be run again; only what changed is built.
 
-  --quick         only the unit and adapter contract tests
+  --quick         only the unit tests and those of the adapters
   --full, --ci    60 s for each fuzzer (otherwise 10 s; CI=true in the environment does this too)
   --fuzz SECONDS  so many seconds for each fuzzer; 0: none
 
@@ -152,7 +152,7 @@ need build-asan "gcc, address and undefined sanitizers" build asan
 
 say "" "Testing"
 if [ $quick = yes ]; then
-	run_ctest -L '^(unit|contract)$'
+	run_ctest -L '^(unit|adapter|redis)$'
 	finish
 fi
 run_ctest
