@@ -3,6 +3,7 @@
  * and is then the same, and its frame holds what was written. */
 #include <assert.h>
 #include <math.h>
+#include <math.h>
 
 #include "fuzz.h"
 #include "proto/frame.h"
@@ -22,7 +23,7 @@ static bool has_lossy_number(struct slice mp)
 		enum err err = mp_read(&c, &v);
 
 		assert(!err);
-		if (v.type == MP_DOUBLE && (v.d == 0 || isinf(v.d)))
+		if (v.type == MP_DOUBLE && (v.d == 0 || !isfinite(v.d)))
 			return true;
 	}
 	return false;
