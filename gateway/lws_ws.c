@@ -78,8 +78,11 @@ static void ws_close(void *transport, enum conn_close reason)
 	enum lws_close_status status = close_status(reason);
 
 	ws_free(w);
-	if (status != LWS_CLOSE_STATUS_NOSTATUS)
+	if (status != LWS_CLOSE_STATUS_NOSTATUS) {
+		/* The peer's answer must be read, or lws waits for it in vain: 5 s. */
+		lws_rx_flow_control(wsi, 1);
 		lws_close_reason(wsi, status, NULL, 0);
+	}
 	lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 }
 
