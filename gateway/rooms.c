@@ -15,6 +15,7 @@ struct room_op {
 		*socket; /* NULL: closed meanwhile; only the adapter still knows us */
 	struct room *room;
 	bool presence, announce, asked_presence;
+	bool entered; /* it made the socket a member, which was none before */
 	room_join_fn *done;
 	void *arg;
 };
@@ -109,7 +110,8 @@ static void on_presence_added(void *arg, enum err err, uint64_t count)
 	struct room_op *op = arg;
 	struct room *r = op->room;
 
-	if (op->socket && err != ERR_OK) {
+	/* A join again that fails leaves the membership from before as it was. */
+	if (op->socket && err != ERR_OK && op->entered) {
 		struct member *m = room_member(op->socket, r->name);
 
 		if (m)
@@ -127,7 +129,8 @@ static void enter(struct room_op *op)
 	struct adapter_member who = adapter_member_of(op->socket);
 
 	list_remove(&op->of_room);
-	if (!room_member(op->socket, r->name))
+	op->entered = !room_member(op->socket, r->name);
+	if (op->entered)
 		add_member(r, op->socket, op->presence, op->announce);
 	if (op->presence) {
 		op->asked_presence = true;
