@@ -1,0 +1,155 @@
+// The official clients, unmodified, in the versions tests are run with.
+import * as client40 from "socket.io-client-4.0";
+import * as client45 from "socket.io-client-4.5";
+import * as clientNewest from "socket.io-client";
+import { DEADLINE_MS, Inbox, until, within } from "./wait.mjs";
+
+export const VERSIONS = {
+  "4.0": client40,
+  "4.5": client45,
+  newest: clientNewest,
+};
+
+const open = new Set();
+
+// A client of `node`, connecting. Every event it hears is in `client.heard`, as
+// [event, ...args], and goes through `client.inbox` too.
+export function client(node, { version = "newest", nsp = "/", ...options } = {}) {
+  const { io } = VERSIONS[version];
+  const socket = io(node.url + nsp, {
+    transports: ["websocket"],
+    forceNew: true,
+    reconnection: false,
+    ...options,
+  });
+  open.add(socket);
+  socket.heard = [];
+  socket.inbox = new Inbox();
+  socket.onAny((...event) => {
+    // What it acknowledges is its own business: an ack function is no argument.
+    const plain = event.filter((value) => typeof value !== "function");
+    socket.heard.push(plain);
+    socket.inbox.push(plain);
+  });
+  return socket;
+}
+
+// The same, connected.
+export async function connected(node, options) {
+  const socket = client(node, options);
+  await ready(socket);
+  return socket;
+}
+
+export function ready(socket) {
+  return within(
+    "the client connects",
+    new Promise((resolve, reject) => {
+      if (socket.connected) resolve();
+      socket.once("connect", resolve);
+      socket.once("connect_error", (error) =>
+        reject(new Error(`connect_error: ${error.message}`)),
+      );
+    }),
+  );
+}
+
+// The message of the connect_error a client gets.
+export async function refused(node, options) {
+  const socket = client(node, options);
+  try {
+    return await within(
+      "the client is refused",
+      new Promise((resolve, reject) => {
+        socket.once("connect", () => reject(new Error("connected, but should not be")));
+        socket.once("connect_error", (error) => resolve(error.message));
+      }),
+    );
+  } finally {
+    close(socket);
+  }
+}
+
+// Emit with an ack (which 4.0 has no timeout for), and give what it holds.
+export function ask(socket, event, ...args) {
+  return askWithin(DEADLINE_MS, socket, event, ...args);
+}
+
+export function askWithin(deadlineMs, socket, event, ...args) {
+  return within(
+    `the ack of ${event}`,
+    new Promise((resolve) => socket.emit(event, ...args, resolve)),
+    deadlineMs,
+  );
+}
+
+// The same for the built-in events: insist on success, or on an error's code.
+export async function ok(socket, event, ...args) {
+  const answer = await ask(socket, event, ...args);
+  if (answer?.ok !== true) {
+    throw new Error(`${event} ${JSON.stringify(args)} answered ${JSON.stringify(answer)}`);
+  }
+  const { ok: _, ...rest } = answer;
+  return rest;
+}
+
+export async function fails(socket, event, ...args) {
+  const answer = await ask(socket, event, ...args);
+  if (answer?.ok !== false || typeof answer.error?.message !== "string") {
+    throw new Error(`${event} ${JSON.stringify(args)} answered ${JSON.stringify(answer)}`);
+  }
+  if (!answer.error.message) throw new Error("an error without a message");
+  return answer.error.code;
+}
+
+// Until the client has heard `n` events named `name`; gives their arguments.
+export async function heard(socket, name, n = 1, deadlineMs) {
+  const events = () => socket.heard.filter((event) => event[0] === name);
+  await until(`${n} events ${name}`, () => events().length >= n, deadlineMs).catch((error) => {
+    throw new Error(`${error.message}; heard ${JSON.stringify(socket.heard).slice(0, 2000)}`);
+  });
+  return events().map((event) => event.slice(1));
+}
+
+// Join a room.
+export async function join(room, ...sockets) {
+  for (const socket of sockets) await ok(socket, "room:join", room);
+}
+
+// What was published and acknowledged before this call, on whatever node, has arrived at
+// these sockets, or never will: Redis hands a node its messages in one order, and these
+// come last.
+let barriers = 0;
+export async function settled(...sockets) {
+  const room = `open:barrier:${process.pid}:${barriers++}`;
+  await join(room, ...sockets);
+  await Promise.all(
+    sockets.map(async (socket) => {
+      // Each from its own node: the ack of one says nothing about another's connection.
+      const event = `barrier ${socket.id}`;
+      await ok(socket, "room:emit", room, event);
+      await heard(socket, event);
+    }),
+  );
+  for (const socket of sockets) {
+    await ok(socket, "room:leave", room);
+    socket.heard = socket.heard.filter(([name]) => !name.startsWith("barrier "));
+  }
+}
+
+// What it has heard, and forget it.
+export function take(socket) {
+  return socket.heard.splice(0);
+}
+
+export function close(...sockets) {
+  for (const socket of sockets) {
+    socket.disconnect();
+    open.delete(socket);
+  }
+}
+
+// At the end of a test: none may keep the process alive.
+export function closeAll() {
+  close(...open);
+}

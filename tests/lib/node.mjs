@@ -1,0 +1,97 @@
+// A gateway node under test: started with a configuration file, ready when /readyz says
+// so, stopped by SIGTERM. A node that ends badly, or on which a sanitizer found
+// something, fails the test with what it wrote.
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseMetrics } from "./metrics.mjs";
+import { freePort, HOST, Process, scratchDirectory } from "./processes.mjs";
+import { until } from "./wait.mjs";
+
+const SANITIZER = /ERROR: (Address|Leak)Sanitizer|runtime error:|Assertion .* failed/;
+
+function binary(variable) {
+  const path = process.env[variable];
+  if (!path) throw new Error(`${variable} must name the program to test (ctest sets it)`);
+  return path;
+}
+
+export class Node {
+  // `config` is what a configuration file holds; listeners on free ports and every
+  // origin are there unless it says otherwise. `echo`: the program with the application
+  // `echo` in it.
+  constructor(config = {}, { echo = false, name = "node" } = {}) {
+    this.name = name;
+    this.binary = binary(echo ? "GATEHOUSE_ECHO_BIN" : "GATEHOUSE_BIN");
+    this.address = `${HOST}:${freePort()}`;
+    this.opsAddress = `${HOST}:${freePort()}`;
+    this.url = `http://${this.address}`;
+    this.ops = `http://${this.opsAddress}`;
+    this.config = {
+      listen: [this.address],
+      opsListen: this.opsAddress,
+      origins: ["*"],
+      ...config,
+    };
+  }
+
+  // Start it, and wait until it is ready unless told not to.
+  static async start(config, options = {}) {
+    const node = new Node(config, options);
+    node.spawn();
+    if (options.ready !== false) await node.ready();
+    return node;
+  }
+
+  spawn() {
+    // JSON is YAML too.
+    const file = join(scratchDirectory(), "gatehouse.yaml");
+    writeFileSync(file, JSON.stringify(this.config, null, 2));
+    this.process = new Process(this.name, this.binary, ["--config", file], {
+      ASAN_OPTIONS: "abort_on_error=0:detect_leaks=1:exitcode=99",
+      UBSAN_OPTIONS: "print_stacktrace=1:halt_on_error=1:exitcode=99",
+    });
+  }
+
+  async ready() {
+    await until(`${this.name} is ready`, async () => {
+      if (this.process.exit) return true;
+      return (await this.probe("/readyz")).status === 200;
+    });
+    if (this.process.exit) throw this.process.failure(`${this.name} did not start`);
+  }
+
+  async probe(path) {
+    const response = await fetch(this.ops + path, { signal: AbortSignal.timeout(5000) });
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: await response.text(),
+    };
+  }
+
+  // All samples, as {'name{label="value"}': number}.
+  async metrics() {
+    const { status, body } = await this.probe("/metrics");
+    assert.equal(status, 200);
+    return parseMetrics(body).samples;
+  }
+
+  // SIGTERM, and insist on a clean end.
+  async stop() {
+    if (this.process.exit) {
+      throw this.process.failure(
+        `${this.name} had ended by itself: ${JSON.stringify(this.process.exit)}`,
+      );
+    }
+    const { code, signal } = await this.process.stop("SIGTERM", 30_000);
+    if (code !== 0 || SANITIZER.test(this.process.output)) {
+      throw this.process.failure(`${this.name} ended with code ${code}, signal ${signal}`);
+    }
+  }
+
+  // kill -9
+  async kill() {
+    await this.process.stop("SIGKILL");
+  }
+}
