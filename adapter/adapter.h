@@ -28,7 +28,7 @@
 #include "proto/id.h"
 
 struct adapter_member {
-	struct slice sid;  /* ID_LEN characters */
+	struct slice sid;  /* ID_LEN characters; to add and remove: of this node */
 	struct slice user; /* empty: none */
 };
 
@@ -179,8 +179,9 @@ static inline void adapter_unsubscribe(struct adapter *a, struct slice nsp,
 }
 
 /* Presence: who is in a room, in the whole cluster. Adding twice is adding once. While
- * the backend is away they fail with ERR_UNAVAILABLE after publish_wait_ms_max; a removal
- * that failed is made good by the adapter when the backend is back. */
+ * the backend is away they fail with ERR_UNAVAILABLE after publish_wait_ms_max, or with
+ * ERR_FULL at once if as many bytes wait as publishes may; a removal that failed is made
+ * good by the adapter when the backend is back. */
 static inline void adapter_presence_add(struct adapter *a, struct slice nsp,
 					struct slice room, const struct adapter_member *m,
 					adapter_count_fn *done, void *arg)

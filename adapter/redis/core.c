@@ -6,7 +6,7 @@
 
 #include "proto/mem.h"
 
-enum { LOG_LINE_MAX = 512 };
+enum { LOG_LINE_MAX = 512, COMPLAIN_AGAIN_MS = 30000 };
 
 struct later {
 	struct link link;
@@ -49,6 +49,20 @@ void redis_core_log(const struct redis_core *c, enum adapter_log_level level,
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	c->base.events->on_log(c->base.ctx, level, id, text);
+}
+
+void redis_core_complain(const struct redis_core *c, uint64_t *last_ms, const char *id,
+			 struct slice error)
+{
+	uint64_t now = redis_core_now(c);
+	struct buf text = BUF_INIT;
+
+	if (*last_ms && now - *last_ms < COMPLAIN_AGAIN_MS)
+		return;
+	*last_ms = now;
+	redis_core_quote(&text, error);
+	redis_core_log(c, ADAPTER_LOG_ERROR, id, "error=%s", buf_cstr(&text));
+	buf_deinit(&text);
 }
 
 void redis_core_quote(struct buf *out, struct slice s)

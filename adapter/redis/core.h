@@ -30,6 +30,9 @@ bool redis_core_answer(struct redis_core *c);
 void redis_core_log(const struct redis_core *c, enum adapter_log_level level,
 		    const char *id, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+/* Log what Redis answered to one of many, once in a while; *last_ms begins as 0. */
+void redis_core_complain(const struct redis_core *c, uint64_t *last_ms, const char *id,
+			 struct slice error);
 /* Append `s` in quotes, without the characters that would end them or the line. */
 void redis_core_quote(struct buf *out, struct slice s);
 

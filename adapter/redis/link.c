@@ -165,6 +165,7 @@ static const struct {
 	{"ERR DB index", "redis_db_invalid", "this Redis has fewer databases", true},
 	{"ERR invalid DB index", "redis_db_invalid", "this Redis has fewer databases",
 	 true},
+	{"ERR syntax error", "redis_version_old", "Redis 7.0 or newer is needed", true},
 	{"ERR max number of clients", "redis_clients_max", "raise maxclients of Redis",
 	 true},
 	{"DENIED", "redis_protected", "Redis is in protected mode; set a password there",

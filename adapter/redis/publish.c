@@ -76,8 +76,8 @@ static void on_reply(struct redis_call *call, const struct resp *r)
 	if (r->type == RESP_ERROR) {
 		bool passing = redis_link_is_passing(r->s);
 
-		redis_core_log(p->core, ADAPTER_LOG_WARN, "redis_publish_refused",
-			       "error=\"%.*s\"", SLICE_FMT(r->s));
+		redis_core_complain(p->core, &p->complained_ms, "redis_publish_refused",
+				    r->s);
 		if (passing)
 			redis_link_refused(p->link, r->s);
 		finish(u, passing ? ERR_UNAVAILABLE : ERR_DENIED, true);

@@ -14,6 +14,7 @@ struct redis_publisher {
 	struct link local;   /* for this node alone, until the next turn */
 	size_t unanswered;   /* written */
 	size_t local_bytes;
+	uint64_t complained_ms;
 	struct cluster_rooms decoded;
 	struct buf uid, channel, message;
 };

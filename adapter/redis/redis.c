@@ -220,10 +220,16 @@ static void end(struct redis *r)
 	uv_close((uv_handle_t *)&r->timer, on_timer_closed);
 }
 
+static bool has_published(const struct redis *r)
+{
+	return r->publisher.unanswered == 0 &&
+	       (list_empty(&r->publisher.waiting) || !r->core.stats.up);
+}
+
 static void check_closed(struct redis *r)
 {
 	if (r->state == REDIS_CLOSING &&
-	    ((r->presence.state == PRESENCE_LEFT && r->publisher.unanswered == 0) ||
+	    ((r->presence.state == PRESENCE_LEFT && has_published(r)) ||
 	     redis_core_now(&r->core) >= r->close_ms))
 		end(r);
 }
@@ -245,8 +251,9 @@ static void on_tick(uv_timer_t *t)
 	struct redis *r = t->data;
 	uint64_t now = redis_core_now(&r->core);
 
-	/* A process that was stopped, or starved, has not listened. */
-	if (now - r->ticked_ms > 5 * r->tick_ms) {
+	/* A process that was stopped, or starved, has not listened. (Not for less: a loop
+	 * that is always late must still notice a dead server.) */
+	if (now - r->ticked_ms > r->commands.o.reply_timeout_ms / 2) {
 		redis_link_forgive(&r->commands, now);
 		redis_link_forgive(&r->subscriptions, now);
 	}
