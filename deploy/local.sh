@@ -185,9 +185,9 @@ free_port() {
 # --- the cluster -----------------------------------------------------------------------
 
 check_port() {
-	local who
+	local who=
 	listening "$port" || return 0
-	who=$(ss -Hltnp "sport = :$port" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (process \2)/p' | head -n 1)
+	have ss && who=$(ss -Hltnp "sport = :$port" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (process \2)/p' | head -n 1)
 	fail "Port $port is taken${who:+ by $who}." \
 		"Choose another one: deploy/local.sh --port $((port < 65535 ? port + 1 : 3000))"
 }
