@@ -82,6 +82,7 @@ else
 fi
 # It reaches the network as this machine does, and trusts whom this machine was told to.
 cp /etc/resolv.conf "$chroot/etc/resolv.conf"
+[ -e "$chroot/etc/hosts" ] || printf '127.0.0.1 localhost\n::1 localhost\n' >"$chroot/etc/hosts"
 mkdir -p "$chroot/usr/local/share/ca-certificates"
 cp -r /usr/local/share/ca-certificates/. "$chroot/usr/local/share/ca-certificates/"
 step "$logs/copy.log" "copy the sources" copy_sources
