@@ -1,0 +1,148 @@
+// Headless Chromium, as Debian has it, and what the tests do on the chat page.
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import { DEADLINE_MS } from "../lib/wait.mjs";
+
+const PROGRAMS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const SHOTS = process.env.GATEHOUSE_SHOTS;
+
+export async function launch() {
+  const executablePath = process.env.CHROMIUM ?? PROGRAMS.find((path) => existsSync(path));
+  assert.ok(executablePath, "Chromium is not installed: deploy/install.sh test");
+  return chromium.launch({
+    executablePath,
+    args: [
+      ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+      ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    ],
+  });
+}
+
+// One person's window on the page of one node.
+export class Window {
+  static async open(browser, url, { name, room = "lobby", dark = false, phone = false }) {
+    const context = await browser.newContext({
+      colorScheme: dark ? "dark" : "light",
+      viewport: phone ? { width: 390, height: 844 } : { width: 1280, height: 800 },
+    });
+    const window = new Window();
+    window.name = name;
+    window.faults = []; // what the page itself did wrong
+    window.page = await context.newPage();
+    window.page.setDefaultTimeout(DEADLINE_MS);
+    window.page.on("pageerror", (error) => window.faults.push(error.message));
+    window.page.on("console", (message) => {
+      // A lost connection is an error on the console too, and none of the page's.
+      if (message.type() === "error" && !/WebSocket connection to/.test(message.text()))
+        window.faults.push(message.text());
+    });
+    await window.page.goto(url);
+    await window.page.fill("#name", name);
+    await window.page.fill("#first-room", room);
+    await window.page.click("#welcome-form button");
+    await window.state("connected");
+    return window;
+  }
+
+  // Until this holds on the page.
+  async see(what, condition, argument) {
+    try {
+      await this.page.waitForFunction(condition, argument);
+    } catch (error) {
+      throw new Error(`${this.name} does not see: ${what}\n${await this.text()}`, {
+        cause: error,
+      });
+    }
+  }
+
+  text() {
+    return this.page.evaluate(() => document.body.innerText);
+  }
+
+  state(wanted) {
+    return this.see(
+      `the state ${wanted}`,
+      (state) => document.getElementById("state").dataset.state === state,
+      wanted,
+    );
+  }
+
+  // Names in the list of who is here.
+  async members(...names) {
+    await this.see(
+      `members ${names}`,
+      (wanted) =>
+        [...document.querySelectorAll(".member-name")]
+          .map((e) => e.textContent)
+          .sort()
+          .join() === wanted,
+      [...names].sort().join(),
+    );
+  }
+
+  async say(text) {
+    await this.page.fill("#say", text);
+    await this.page.press("#say", "Enter");
+  }
+
+  // A message of ours is marked as sent.
+  delivered(text) {
+    return this.see(
+      `own message "${text}", sent`,
+      (t) =>
+        [...document.querySelectorAll(".message.own")].some(
+          (m) =>
+            m.querySelector(".text").textContent === t &&
+            m.querySelector(".delivery").dataset.kind === "ok",
+        ),
+      text,
+    );
+  }
+
+  hears(from, text) {
+    return this.see(
+      `"${text}" from ${from}`,
+      ([f, t]) =>
+        [...document.querySelectorAll(".message:not(.own)")].some(
+          (m) =>
+            m.querySelector(".message-head b").textContent === f &&
+            m.querySelector(".text").textContent === t,
+        ),
+      [from, text],
+    );
+  }
+
+  note(text) {
+    return this.see(
+      `the note "${text}"`,
+      (t) => [...document.querySelectorAll(".note")].some((n) => n.textContent === t),
+      text,
+    );
+  }
+
+  async join(room) {
+    await this.page.fill("#join-name", room);
+    await this.page.press("#join-name", "Enter");
+  }
+
+  // On a phone the rooms are in a drawer.
+  async openRooms() {
+    await this.page.click("#show-side");
+  }
+
+  async toRoom(room) {
+    await this.page.click(`.room:has-text("${room}")`);
+  }
+
+  node() {
+    return this.page.textContent("#my-node");
+  }
+
+  async shot(name) {
+    if (!SHOTS) return;
+    mkdirSync(SHOTS, { recursive: true });
+    await this.page.screenshot({ path: join(SHOTS, `${name}.png`) });
+  }
+}
