@@ -80,14 +80,16 @@ static struct lws_vhost *new_vhost(struct server *s)
 	/* All zero: no pings of lws's own, which would put each WebSocket on a list that
 	 * is kept sorted by walking it. */
 	static const struct lws_retry_bo no_pings;
-	const struct config *c = s->node->config;
+	unsigned handshake_s =
+		(unsigned)((s->node->config->handshake_timeout_ms + 999) / 1000);
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
 		.vhost_name = "gatehouse",
 		.protocols = protocols,
 		.retry_and_idle_policy = &no_pings,
 		.options = LWS_SERVER_OPTION_VALIDATE_UTF8,
-		.timeout_secs = (unsigned)((c->handshake_timeout_ms + 999) / 1000),
+		.timeout_secs = handshake_s,
+		.timeout_secs_ah_idle = handshake_s, /* the one that counts: 10 s else */
 		.keepalive_timeout = 5,
 	};
 
