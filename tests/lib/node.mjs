@@ -2,7 +2,7 @@
 // so, stopped by SIGTERM. A node that ends badly, or on which a sanitizer found
 // something, fails the test with what it wrote.
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseMetrics } from "./metrics.mjs";
 import { freePort, HOST, Process, scratchDirectory } from "./processes.mjs";
@@ -75,6 +75,11 @@ export class Node {
     const { status, body } = await this.probe("/metrics");
     assert.equal(status, 200);
     return parseMetrics(body).samples;
+  }
+
+  // Open files, TCP connections among them.
+  files() {
+    return readdirSync(`/proc/${this.process.pid}/fd`).length;
   }
 
   // SIGTERM, and insist on a clean end.

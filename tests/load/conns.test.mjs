@@ -11,11 +11,13 @@ describe("ten thousand connections", () => {
   const node = useNode({ redis: redis.url, namespaces: ROOMS, publishWait: 60_000 });
 
   test("no event is lost, doubled or out of order, and nothing stays behind", async () => {
+    const files = node.files();
     await runLoad(node, 400);
     await until("all are gone", async () => {
       const metrics = await node.metrics();
       return ["gatehouse_sockets", "gatehouse_rooms"].every((name) => metrics[name] === 0);
     });
+    await until("all files are closed", () => node.files() <= files + 1);
     const metrics = await node.metrics();
     assert.equal(metrics["gatehouse_conns_opened_total"], 10_000);
     assert.equal(metrics["gatehouse_published_total"], 30_000);
