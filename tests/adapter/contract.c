@@ -27,6 +27,8 @@ static void begin(struct world *w)
 
 static void end(struct world *w)
 {
+	CHECK(w->a->downs == 0 && w->b->downs == 0);
+	CHECK(w->a->presence_lost == 0 && w->b->presence_lost == 0);
 	if (w->b != w->a)
 		node_end(w->b);
 	node_end(w->a);
@@ -219,6 +221,16 @@ static void test_subscribe(struct world *w)
 	say(w->a, "r", "again");
 	fence(w);
 	CHECK(strings_count(&w->b->heard, "/ rooms=r e:again") == 1);
+	/* Each asked of the backend before it has confirmed the one before. */
+	unsubscribe(w->b, "/", "r");
+	adapter_turn(w->b->a);
+	subscribe(w->b, "/", "r", NULL);
+	adapter_turn(w->b->a);
+	unsubscribe(w->b, "/", "r");
+	adapter_turn(w->b->a);
+	say(w->a, "r", "gone");
+	fence(w);
+	CHECK(strings_count(&w->b->heard, "/ rooms=r e:gone") == 0);
 	end(w);
 }
 
