@@ -10,7 +10,11 @@
 #include "gateway/server.h"
 #include "proto/mem.h"
 
-enum { APPS_MAX = 16 };
+enum {
+	APPS_MAX = 16,
+	/* Descriptors for other than clients: listeners, Redis, operators, the loop. */
+	FILES_BESIDES = 256
+};
 
 struct program {
 	uv_loop_t loop;
@@ -50,15 +54,17 @@ static void on_signal(uv_signal_t *handle, int signal)
 	stop(p);
 }
 
-/* As many descriptors as we are allowed; say so if that is less than configured. */
-static void raise_file_limit(const struct config *c)
+/* As many descriptors as are configured, if we may; say so if that is fewer. Before lws
+ * starts: it never takes more than the limit it finds then, and allocates tables of that
+ * size, so a limit of a thousand million, as some containers have it, is lowered. */
+static void set_file_limit(const struct config *c)
 {
 	struct rlimit limit;
-	uint64_t need = c->max_conns + c->max_handshakes + 64;
+	uint64_t need = c->max_conns + c->max_handshakes + FILES_BESIDES;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return;
-	limit.rlim_cur = limit.rlim_max;
+	limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
 	setrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_max < need)
 		log_event(LOG_WARN, "file_limit",
@@ -92,6 +98,7 @@ static void watch(struct program *p, uv_signal_t *handle, int signal)
 
 static bool start(struct program *p, const struct app_ops *const *apps)
 {
+	set_file_limit(&p->config);
 	p->node = node_new(&p->loop, &env_system, &p->config, apps);
 	p->server = server_new(p->node);
 	log_event(LOG_INFO, "starting", "version=%s node=%s adapter=%s pid=%d",
@@ -108,7 +115,6 @@ static bool start(struct program *p, const struct app_ops *const *apps)
 	}
 	if (!listen_all(p))
 		return false;
-	raise_file_limit(&p->config);
 	watch(p, &p->sigterm, SIGTERM);
 	watch(p, &p->sigint, SIGINT);
 	node_start(p->node);
