@@ -34,11 +34,20 @@ static const char *reason_phrase(int status)
 	}
 }
 
+/* Is what follows the request's headers something else than the next request? lws would
+ * take it for one, or hand it to us. */
+static bool more_follows(struct lws *wsi)
+{
+	return lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) ||
+	       lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) ||
+	       lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE);
+}
+
 /* Headers and body in one write. The value the HTTP callback returns. */
 static int respond(struct server *s, struct lws *wsi, bool head, const struct response *r)
 {
 	struct buf *b = &s->out;
-	bool last;
+	bool close = r->close || more_follows(wsi), last;
 
 	buf_clear(b);
 	buf_reserve(b, LWS_PRE);
@@ -47,17 +56,17 @@ static int respond(struct server *s, struct lws *wsi, bool head, const struct re
 		   "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s"
 		   "X-Content-Type-Options: nosniff\r\nConnection: %s\r\n\r\n",
 		   r->status, reason_phrase(r->status), r->type, r->body.n,
-		   r->headers ? r->headers : "", r->close ? "close" : "keep-alive");
+		   r->headers ? r->headers : "", close ? "close" : "keep-alive");
 	if (!head && r->status != 304)
 		buf_slice(b, r->body);
 	last = lws_write(wsi, b->p + LWS_PRE, b->n - LWS_PRE, LWS_WRITE_HTTP_FINAL) < 0 ||
-	       r->close || lws_http_transaction_completed(wsi);
+	       close || lws_http_transaction_completed(wsi);
 	buf_clear(b);
 	buf_trim(b, NODE_SCRATCH_KEEP);
 	return last ? -1 : 0;
 }
 
-/* Copy a header, or the query; empty if it is absent or longer than HEADER_MAX. */
+/* Copy a header; empty if it is absent or longer than HEADER_MAX. */
 static struct slice header(struct lws *wsi, enum lws_token_indexes token,
 			   char out[HEADER_MAX])
 {
@@ -86,14 +95,15 @@ static bool is_engine_path(const struct config *c, struct slice path)
 }
 
 /* lws keeps the query in pieces, one an argument. */
-static struct eio_query engine_query(struct lws *wsi, char out[HEADER_MAX])
+static struct eio_query engine_query(struct lws *wsi, char out[LWS_HTTP_HEADERS_MAX])
 {
 	struct eio_query q;
 	size_t used = 0;
 	int n;
 
-	for (int i = 0; used + 2 < HEADER_MAX; i++) {
-		n = lws_hdr_copy_fragment(wsi, out + used, (int)(HEADER_MAX - used),
+	for (int i = 0; used + 2 < LWS_HTTP_HEADERS_MAX; i++) {
+		n = lws_hdr_copy_fragment(wsi, out + used,
+					  (int)(LWS_HTTP_HEADERS_MAX - used),
 					  WSI_TOKEN_HTTP_URI_ARGS, i);
 		if (n < 0)
 			break;
@@ -126,7 +136,7 @@ static int engine_error(struct server *s, struct lws *wsi, bool head,
  * transports are ["websocket"]. */
 static int engine_request(struct server *s, struct lws *wsi, bool head)
 {
-	char query[HEADER_MAX];
+	char query[LWS_HTTP_HEADERS_MAX];
 	struct eio_query q = engine_query(wsi, query);
 
 	if (q.transport != EIO_WEBSOCKET)
@@ -183,7 +193,7 @@ static int refuse_upgrade(struct server *s, struct lws *wsi, int status, const c
 int lws_http_upgrade(struct server *s, struct lws *wsi)
 {
 	struct node *n = s->node;
-	char query[HEADER_MAX];
+	char query[LWS_HTTP_HEADERS_MAX];
 	struct eio_query q = engine_query(wsi, query);
 	enum eio_error error;
 	int method;
@@ -195,7 +205,7 @@ int lws_http_upgrade(struct server *s, struct lws *wsi)
 		return refuse_upgrade(s, wsi, 403,
 				      "This origin is not allowed to connect");
 	}
-	if (n->conns.n >= n->config->max_conns || n->state == NODE_STOPPING) {
+	if (n->conns.n >= n->config->max_conns || n->state >= NODE_STOPPING) {
 		n->metrics.conns_refused_max++;
 		return refuse_upgrade(s, wsi, 503, "Too many connections");
 	}

@@ -9,6 +9,10 @@
 #include "gateway/server.h"
 #include "proto/eio.h"
 
+/* All of a request's headers; as in Node, since browsers send an origin's cookies along.
+ */
+enum { LWS_HTTP_HEADERS_MAX = 16 * 1024 };
+
 struct server {
 	struct node *node;
 	struct lws_context *context;

@@ -70,7 +70,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	for (int i = 0; i < ACCEPT_PER_TURN && !s->paused; i++) {
+	/* Operators get in whatever clients do. */
+	for (int i = 0; i < ACCEPT_PER_TURN && !(s->paused && l->role == SERVER_CLIENTS);
+	     i++) {
 		int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {

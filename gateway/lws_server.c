@@ -1,6 +1,7 @@
 /* The libwebsockets context: one vhost that does not listen, one protocol. */
 #include <assert.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "gateway/log.h"
 #include "gateway/lws_internal.h"
@@ -19,6 +20,17 @@ enum {
 
 /* The opaque user data of an operator's connection points here. */
 static char ops_mark;
+
+/* lws would go over to HTTP/2 when asked to ("h2c"), where nothing here holds: who asks
+ * for anything but a WebSocket is answered as if it had not. */
+static int confirm_upgrade(struct server *s, struct lws *wsi, enum server_role role,
+			   const char *to)
+{
+	if (strcasecmp(to, "websocket") == 0)
+		return role == SERVER_CLIENTS ? lws_http_upgrade(s, wsi) : -1;
+	lws_http_request(s, wsi, role);
+	return -1;
+}
 
 static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 		    void *in, size_t n)
@@ -47,7 +59,9 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 		return -1; /* no request with a body is answered with more than an error
 			    */
 	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-		return role == SERVER_CLIENTS ? lws_http_upgrade(s, wsi) : -1;
+		return confirm_upgrade(s, wsi, role, in);
+	case LWS_CALLBACK_RAW_ADOPT:
+		return -1; /* "CONNECT host:port" makes lws a tunnel without timeouts */
 	case LWS_CALLBACK_ESTABLISHED:
 	case LWS_CALLBACK_RECEIVE:
 	case LWS_CALLBACK_SERVER_WRITEABLE:
@@ -107,6 +121,7 @@ struct server *server_new(struct node *n)
 		.user = s,
 		.pcontext = &s->context, /* NULL once it is gone */
 		.pt_serv_buf_size = READ_BUFFER,
+		.max_http_header_data = LWS_HTTP_HEADERS_MAX,
 		.max_http_header_pool =
 			0, /* as many as needed; maxHandshakes bounds them */
 	};
