@@ -95,6 +95,7 @@ struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *tra
 	link_init(&c->dirty);
 	link_init(&c->heartbeat);
 	link_init(&c->waiting);
+	link_init(&c->throttle);
 	list_push(&n->conns.all, &c->all);
 	n->conns.n++;
 	n->metrics.conns++;
@@ -116,6 +117,7 @@ void conn_close(struct conn *c, enum conn_close reason)
 	c->reason = reason;
 	count_close(&c->node->metrics, reason);
 	list_remove(&c->heartbeat);
+	list_remove(&c->throttle);
 	list_remove(&c->waiting);
 	list_push(&c->node->conns.closing, &c->waiting);
 }
@@ -291,15 +293,14 @@ static void charge(struct conn *c)
 	if (c->rate_credit > rate * 2000)
 		c->rate_credit = rate * 2000;
 	c->rate_at = now;
-	if (c->rate_credit < 0 && !c->throttled && list_empty(&c->waiting)) {
+	if (c->rate_credit < 0 && list_empty(&c->throttle)) {
 		uint64_t pause = 1000 / (uint64_t)rate;
 
-		c->throttled = true;
 		n->metrics.throttled++;
 		conn_hold(c);
-		conn_set_waiting(
-			c, &n->conns.throttled,
-			now + (pause < CONN_THROTTLE_MS ? CONN_THROTTLE_MS : pause));
+		list_push(&n->conns.throttled, &c->throttle);
+		c->throttle_at =
+			now + (pause < CONN_THROTTLE_MS ? CONN_THROTTLE_MS : pause);
 	}
 }
 
@@ -329,7 +330,7 @@ void conn_on_binary(struct conn *c, struct slice bytes)
 
 void conn_on_connected(struct conn *c)
 {
-	if (!c->throttled && !c->waiting_backend)
+	if (!c->waiting_backend)
 		list_remove(&c->waiting);
 }
 

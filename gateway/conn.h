@@ -67,15 +67,16 @@ struct conn {
 	struct link all;       /* of the node's conns */
 	struct link dirty;     /* in conns.dirty: has something to send */
 	struct link heartbeat; /* in conns.ping_due or conns.pong_due */
-	struct link waiting; /* in conns.connect_due, backend_due, throttled or closing */
-	uint64_t heartbeat_at, waiting_at; /* when those are due, ms */
-	uint64_t rate_at;		   /* when `rate_credit` was counted, ms */
-	int64_t rate_credit;		   /* thousandths of packets */
+	struct link waiting;   /* in conns.connect_due, backend_due or closing */
+	struct link throttle;  /* in conns.throttled: sent too fast, is held */
+	uint64_t heartbeat_at, waiting_at, throttle_at; /* when those are due, ms */
+	uint64_t rate_at;    /* when `rate_credit` was counted, ms */
+	int64_t rate_credit; /* thousandths of packets */
 	enum conn_state state;
 	enum conn_close reason;
 	uint16_t sockets_n;
 	uint16_t holds;
-	bool choked, awaiting_pong, waiting_backend, throttled;
+	bool choked, awaiting_pong, waiting_backend;
 	char id[ID_LEN];
 };
 

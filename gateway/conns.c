@@ -89,6 +89,14 @@ static bool waiting_due(struct link *list, uint64_t now, struct conn **c)
 	return (*c)->waiting_at <= now;
 }
 
+static bool throttle_due(const struct conns *cs, uint64_t now, struct conn **c)
+{
+	if (list_empty(&cs->throttled))
+		return false;
+	*c = container_of(cs->throttled.next, struct conn, throttle);
+	return (*c)->throttle_at <= now;
+}
+
 static void ping(struct conn *c, uint64_t now)
 {
 	struct node *n = c->node;
@@ -120,32 +128,41 @@ void conns_tick(struct node *n, uint64_t now)
 		conn_close(c, CONN_CLOSE_CONNECT_TIMEOUT);
 	while (waiting_due(&cs->backend_due, now, &c))
 		conn_close(c, CONN_CLOSE_BACKEND_AWAY);
-	while (waiting_due(&cs->throttled, now, &c)) {
-		list_remove(&c->waiting);
-		c->throttled = false;
+	while (throttle_due(cs, now, &c)) {
+		list_remove(&c->throttle);
 		conn_release(c);
 	}
 }
 
-static uint64_t first(const struct link *list, uint64_t at, bool heartbeat)
+static uint64_t earlier(uint64_t a, uint64_t b)
 {
-	uint64_t due;
+	return a < b ? a : b;
+}
 
-	if (list_empty(list))
-		return at;
-	due = heartbeat ? container_of(list->next, struct conn, heartbeat)->heartbeat_at
-			: container_of(list->next, struct conn, waiting)->waiting_at;
-	return due < at ? due : at;
+static uint64_t first_heartbeat(const struct link *list)
+{
+	return list_empty(list)
+		       ? UINT64_MAX
+		       : container_of(list->next, struct conn, heartbeat)->heartbeat_at;
+}
+
+static uint64_t first_waiting(const struct link *list)
+{
+	return list_empty(list)
+		       ? UINT64_MAX
+		       : container_of(list->next, struct conn, waiting)->waiting_at;
 }
 
 uint64_t conns_next(const struct node *n)
 {
 	const struct conns *cs = &n->conns;
-	uint64_t at = UINT64_MAX;
+	uint64_t at =
+		earlier(first_heartbeat(&cs->ping_due), first_heartbeat(&cs->pong_due));
 
-	at = first(&cs->ping_due, at, true);
-	at = first(&cs->pong_due, at, true);
-	at = first(&cs->connect_due, at, false);
-	at = first(&cs->backend_due, at, false);
-	return first(&cs->throttled, at, false);
+	at = earlier(at, first_waiting(&cs->connect_due));
+	at = earlier(at, first_waiting(&cs->backend_due));
+	if (!list_empty(&cs->throttled))
+		at = earlier(at, container_of(cs->throttled.next, struct conn, throttle)
+					 ->throttle_at);
+	return at;
 }
