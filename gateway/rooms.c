@@ -142,27 +142,45 @@ static void enter(struct room_op *op)
 	op_free(op);
 }
 
+static void on_subscribed(void *arg, enum err err);
+
+static void subscribe(struct room *r)
+{
+	adapter_subscribe(r->ns->node->adapter, r->ns->name, r->name, on_subscribed, r);
+}
+
+/* Who is told may join again, which makes a new try. */
+static void not_subscribed(struct room *r, enum err err)
+{
+	struct link failed, *l;
+
+	link_init(&failed);
+	list_splice(&failed, &r->ops);
+	while ((l = list_pop(&failed))) {
+		struct room_op *op = container_of(l, struct room_op, of_room);
+
+		finish(op, err, 0);
+		op_free(op);
+	}
+	if (list_empty(&r->ops))
+		room_free(r);
+	else
+		subscribe(r);
+}
+
 static void on_subscribed(void *arg, enum err err)
 {
 	struct room *r = arg;
 	struct link *l;
 
-	r->state = ROOM_LIVE;
-	while ((l = list_first(&r->ops))) {
-		struct room_op *op = container_of(l, struct room_op, of_room);
-
-		if (err == ERR_OK) {
-			enter(op);
-			continue;
-		}
-		list_remove(&op->of_room);
-		finish(op, err, 0);
-		op_free(op);
+	if (err != ERR_OK) {
+		not_subscribed(r, err);
+		return;
 	}
-	if (err != ERR_OK)
-		room_free(r);
-	else
-		drop_if_unused(r);
+	r->state = ROOM_LIVE;
+	while ((l = list_first(&r->ops)))
+		enter(container_of(l, struct room_op, of_room));
+	drop_if_unused(r);
 }
 
 static struct room *room_of(struct namespace *ns, struct slice name)
@@ -180,7 +198,7 @@ static struct room *room_of(struct namespace *ns, struct slice name)
 	link_init(&r->ops);
 	table_add(&ns->rooms, r->name, r);
 	ns->node->metrics.rooms++;
-	adapter_subscribe(ns->node->adapter, ns->name, r->name, on_subscribed, r);
+	subscribe(r);
 	return r;
 }
 

@@ -95,7 +95,8 @@ void socket_close(struct socket *s, const char *reason)
 	struct namespace *ns = s->ns;
 	struct link *l;
 
-	assert(!s->closing);
+	if (s->closing) /* by an application that was just told so */
+		return;
 	s->closing = true;
 	for (size_t i = 0; i < ns->apps_n; i++)
 		ns->apps[i]->ops->on_disconnect(ns->apps[i]->state, s, reason);
@@ -124,8 +125,11 @@ void sockets_free_dead(struct node *n)
 void socket_disconnect(struct socket *s, const char *reason)
 {
 	const struct sio_packet packet = {.type = SIO_DISCONNECT, .nsp = s->ns->name};
-	enum err err = send_packet(s, &packet);
+	enum err err;
 
+	if (s->closing)
+		return;
+	err = send_packet(s, &packet);
 	assert(err == ERR_OK);
 	(void)err;
 	socket_close(s, reason);
@@ -180,7 +184,7 @@ void socket_on_event(struct socket *s, const struct sio_packet *packet)
 		conn_close(s->conn, CONN_CLOSE_PARSE_ERROR);
 		taken = true;
 	}
-	for (size_t i = 0; i < ns->apps_n && !taken; i++)
+	for (size_t i = 0; i < ns->apps_n && !taken && !s->closing; i++)
 		taken = ns->apps[i]->ops->on_event(ns->apps[i]->state, s, &e);
 	if (!taken && !s->closing)
 		answer_unknown(s, &e);
@@ -232,10 +236,13 @@ enum err socket_emit_ack(struct socket *s, struct slice data, uint64_t timeout_m
 				    .has_id = true,
 				    .id = new_ack_id(s),
 				    .data = data};
-	enum err err = send_packet(s, &packet);
+	enum err err;
 	struct ack *a;
 	struct link *after;
 
+	if (s->closing)
+		return ERR_CLOSED;
+	err = send_packet(s, &packet);
 	if (err != ERR_OK)
 		return err;
 	a = mem_zalloc(1, sizeof(*a));

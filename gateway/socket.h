@@ -44,6 +44,7 @@ static inline struct slice socket_user(const struct socket *s)
  * it. Takes `user`. `auth` is borrowed. */
 void socket_open(struct conn *c, struct namespace *ns, char *user, uint64_t expires_ms,
 		 struct slice auth);
+/* A socket that is closing already is left alone. */
 void socket_close(struct socket *s, const char *reason);
 /* At the end of a loop turn: free what was closed in it. */
 void sockets_free_dead(struct node *n);
@@ -63,7 +64,8 @@ MUST_USE enum err socket_ack(struct socket *s, uint64_t ack_id, struct slice dat
 
 /* Send an event and hear the client's ack once: `args` is an encoded array; ERR_TIMEOUT,
  * or ERR_CLOSED when the socket ends first (`s` is then about to go). An answer to an id
- * that is not due is ignored. */
+ * that is not due is ignored. On error, as socket_emit or ERR_CLOSED of a socket that is
+ * closing, `fn` is not called. */
 typedef void socket_ack_fn(void *arg, struct socket *s, enum err err, struct slice args);
 MUST_USE enum err socket_emit_ack(struct socket *s, struct slice data,
 				  uint64_t timeout_ms, socket_ack_fn *fn, void *arg);
