@@ -75,12 +75,14 @@ static void on_reply(struct redis_call *call, const struct resp *r)
 	}
 	if (r->type == RESP_ERROR) {
 		bool passing = redis_link_is_passing(r->s);
+		/* Somebody's script runs for long: not sent, and not for good. */
+		bool busy = slice_starts(r->s, SLICE_LIT("BUSY"));
 
 		redis_core_complain(p->core, &p->complained_ms, "redis_publish_refused",
 				    r->s);
 		if (passing)
 			redis_link_refused(p->link, r->s);
-		finish(u, passing ? ERR_UNAVAILABLE : ERR_DENIED, true);
+		finish(u, passing || busy ? ERR_UNAVAILABLE : ERR_DENIED, true);
 		return;
 	}
 	finish(u, ERR_OK, true);
@@ -218,8 +220,11 @@ bool redis_publisher_turn(struct redis_publisher *p, bool up)
 	return ran;
 }
 
-void redis_publisher_tick(struct redis_publisher *p, uint64_t now)
+void redis_publisher_tick(struct redis_publisher *p, bool up, uint64_t now)
 {
+	/* The next turn sends it. */
+	if (up && redis_link_backlog(p->link) < BACKLOG_BYTES_MAX)
+		return;
 	while (!list_empty(&p->waiting) &&
 	       publish_of(p->waiting.next)->deadline_ms <= now)
 		finish(publish_of(list_pop(&p->waiting)), ERR_UNAVAILABLE, false);
@@ -231,4 +236,12 @@ void redis_publisher_close(struct redis_publisher *p)
 
 	while ((l = list_pop(&p->waiting)))
 		finish(publish_of(l), ERR_CLOSED, false);
+	/* No turn may come between: the timer ends the adapter, too. */
+	while ((l = list_pop(&p->local))) {
+		struct publish *u = publish_of(l);
+
+		p->local_bytes -= u->n;
+		redis_core_later(p->core, u->done, ERR_CLOSED);
+		free(u);
+	}
 }

@@ -26,8 +26,9 @@ void redis_publisher_publish(struct redis_publisher *p, const struct cluster_bro
 			     struct done done);
 /* Write what waits if `up`, deliver what is local. True if a callback ran. */
 bool redis_publisher_turn(struct redis_publisher *p, bool up);
-void redis_publisher_tick(struct redis_publisher *p, uint64_t now);
-/* Answer all that was not written with ERR_CLOSED. */
+/* Give up on what has waited for the backend for too long. */
+void redis_publisher_tick(struct redis_publisher *p, bool up, uint64_t now);
+/* Answer all that was not written or delivered with ERR_CLOSED. */
 void redis_publisher_close(struct redis_publisher *p);
 
 #endif

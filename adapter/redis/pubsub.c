@@ -27,7 +27,8 @@ enum channel_state {
 };
 
 struct channel {
-	struct link dirty, waiting;
+	struct link dirty;
+	struct link waiting; /* in the list of that name, or in `live` */
 	enum channel_kind kind;
 	enum channel_state state;
 	bool restoring, asked;
@@ -107,6 +108,7 @@ void redis_pubsub_init(struct redis_pubsub *p, struct redis_core *core,
 	table_init(&p->patterns, core->seed);
 	link_init(&p->dirty);
 	link_init(&p->waiting);
+	link_init(&p->live);
 }
 
 void redis_pubsub_deinit(struct redis_pubsub *p)
@@ -158,6 +160,16 @@ static bool is_own_id(const struct redis_pubsub *p, struct slice room)
 	return id_is(room) && slice_starts(room, slice_str(p->core->base.node_code));
 }
 
+/* It became live without a confirmation of its own. The answer comes in the next turn,
+ * and until then its subscriber may still change its mind. */
+static void answer_live(struct redis_pubsub *p, struct channel *ch)
+{
+	if (!ch->asked)
+		return;
+	list_remove(&ch->waiting);
+	list_push(&p->live, &ch->waiting);
+}
+
 /* The channel is finished with first: the callee may do anything to it. */
 static void answer(struct redis_pubsub *p, struct channel *ch, enum err err, bool now)
 {
@@ -200,7 +212,7 @@ void redis_pubsub_subscribe(struct redis_pubsub *p, struct slice nsp, struct sli
 	ch->deadline_ms = redis_core_now(p->core) + p->core->options.publish_wait_ms_max;
 	list_push(&p->waiting, &ch->waiting);
 	if (ch->state == CHANNEL_LIVE)
-		answer(p, ch, ERR_OK, false);
+		answer_live(p, ch);
 }
 
 static void unwant(struct redis_pubsub *p, struct channel *ch)
@@ -413,7 +425,27 @@ static void batch_add(struct redis_pubsub *p, struct batch *b, struct channel *c
 		batch_send(p, b);
 }
 
-void redis_pubsub_turn(struct redis_pubsub *p)
+static bool answer_all_live(struct redis_pubsub *p)
+{
+	bool any = !list_empty(&p->live);
+	struct link due, *l;
+
+	link_init(&due);
+	list_splice(&due, &p->live);
+	while ((l = list_pop(&due))) {
+		struct channel *ch = container_of(l, struct channel, waiting);
+
+		if (p->core->closing) /* by an answer before this one */
+			answer(p, ch, ERR_CLOSED, true);
+		else if (ch->state == CHANNEL_LIVE)
+			answer(p, ch, ERR_OK, true);
+		else /* cut meanwhile: it waits as the others do */
+			list_push(&p->waiting, &ch->waiting);
+	}
+	return any;
+}
+
+static void write_commands(struct redis_pubsub *p)
 {
 	enum { SUBSCRIBE, PSUBSCRIBE, UNSUBSCRIBE, BATCHES };
 	struct batch batches[BATCHES] = {
@@ -435,7 +467,7 @@ void redis_pubsub_turn(struct redis_pubsub *p)
 		if (ch->kind == CHANNEL_COVERED) {
 			if (ch->cover->state == CHANNEL_LIVE) {
 				set_state(p, ch, CHANNEL_LIVE);
-				answer(p, ch, ERR_OK, false);
+				answer_live(p, ch);
 			}
 		} else if (ch->state == CHANNEL_NEW) {
 			set_state(p, ch, CHANNEL_ASKED);
@@ -451,13 +483,24 @@ void redis_pubsub_turn(struct redis_pubsub *p)
 	}
 }
 
+bool redis_pubsub_turn(struct redis_pubsub *p)
+{
+	bool ran = answer_all_live(p);
+
+	write_commands(p);
+	return ran || !list_empty(&p->live);
+}
+
 void redis_pubsub_tick(struct redis_pubsub *p, uint64_t now)
 {
+	/* While connected, what counts is how long a confirmation may take. */
+	uint64_t more = redis_pubsub_restored(p) ? p->link->o.reply_timeout_ms : 0;
+
 	while (!list_empty(&p->waiting)) {
 		struct channel *ch =
 			container_of(p->waiting.next, struct channel, waiting);
 
-		if (now < ch->deadline_ms)
+		if (now < ch->deadline_ms + more)
 			break;
 		answer(p, ch, ERR_UNAVAILABLE, false);
 		unwant(p, ch);
@@ -466,6 +509,7 @@ void redis_pubsub_tick(struct redis_pubsub *p, uint64_t now)
 
 void redis_pubsub_close(struct redis_pubsub *p)
 {
+	list_splice(&p->waiting, &p->live);
 	while (!list_empty(&p->waiting))
 		answer(p, container_of(p->waiting.next, struct channel, waiting),
 		       ERR_CLOSED, false);

@@ -13,6 +13,7 @@ struct redis_pubsub {
 	struct table channels, patterns;
 	struct link dirty;   /* channels with a command to send */
 	struct link waiting; /* channels whose subscriber waits, by deadline */
+	struct link live;    /* channels whose subscriber hears so in the next turn */
 	size_t restoring;    /* channels not confirmed since the connection was made */
 	struct cluster_rooms decoded;
 	struct buf scratch;
@@ -38,8 +39,9 @@ void redis_pubsub_on_push(struct redis_pubsub *p, const struct resp *r);
 /* Has all that was subscribed to before the connection was made been confirmed? */
 bool redis_pubsub_restored(const struct redis_pubsub *p);
 
-/* Write the commands gathered since the last turn. */
-void redis_pubsub_turn(struct redis_pubsub *p);
+/* Answer those whose channel was live already; write the commands gathered since the
+ * last turn. True if a callback ran, or is to run in the next turn. */
+bool redis_pubsub_turn(struct redis_pubsub *p);
 /* Give up on subscribers that have waited too long. */
 void redis_pubsub_tick(struct redis_pubsub *p, uint64_t now);
 /* Answer all that wait with ERR_CLOSED. */

@@ -261,7 +261,7 @@ static void on_tick(uv_timer_t *t)
 	redis_link_tick(&r->commands, now);
 	redis_link_tick(&r->subscriptions, now);
 	redis_pubsub_tick(&r->pubsub, now);
-	redis_publisher_tick(&r->publisher, now);
+	redis_publisher_tick(&r->publisher, r->core.stats.up, now);
 	redis_presence_tick(&r->presence, now);
 	check_closed(r);
 }
@@ -274,7 +274,7 @@ static bool redis_turn(struct adapter *a)
 	if (r->state == REDIS_OPEN)
 		check_up(r);
 	if (r->state != REDIS_ENDING) {
-		redis_pubsub_turn(&r->pubsub);
+		ran |= redis_pubsub_turn(&r->pubsub);
 		ran |= redis_publisher_turn(&r->publisher, r->core.stats.up);
 		redis_presence_turn(&r->presence);
 		redis_link_flush(&r->commands);

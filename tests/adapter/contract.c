@@ -221,6 +221,15 @@ static void test_subscribe(struct world *w)
 	say(w->a, "r", "again");
 	fence(w);
 	CHECK(strings_count(&w->b->heard, "/ rooms=r e:again") == 1);
+	/* Also where it has been live all the time. */
+	answer_clear(&got);
+	answer_clear(&again);
+	unsubscribe(w->b, "/", "r");
+	subscribe(w->b, "/", "r", &got);
+	unsubscribe(w->b, "/", "r");
+	subscribe(w->b, "/", "r", &again);
+	WAIT(got.calls && again.calls);
+	CHECK(got.err == ERR_CLOSED && again.err == ERR_OK);
 	/* Each asked of the backend before it has confirmed the one before. */
 	unsubscribe(w->b, "/", "r");
 	adapter_turn(w->b->a);
