@@ -283,6 +283,16 @@ static struct slice info_get(struct slice info, struct slice name)
 	return SLICE_EMPTY;
 }
 
+/* Not atoi: a slice has no end that it would stop at. */
+static unsigned leading_number(struct slice s)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < s.n && s.p[i] >= '0' && s.p[i] <= '9' && n < 1000; i++)
+		n = n * 10 + (unsigned)(s.p[i] - '0');
+	return n;
+}
+
 static void greeted(struct redis_link *l, struct slice info)
 {
 	struct slice run_id = info_get(info, SLICE_LIT("run_id:"));
@@ -292,8 +302,7 @@ static void greeted(struct redis_link *l, struct slice info)
 		redis_link_refused(l, SLICE_LIT("READONLY it says role:slave"));
 		return;
 	}
-	if (!l->version_told && version.n &&
-	    atoi((const char *)version.p) < VERSION_MIN) {
+	if (!l->version_told && version.n && leading_number(version) < VERSION_MIN) {
 		l->version_told = true;
 		redis_core_log(l->core, ADAPTER_LOG_WARN, "redis_version_old",
 			       "version=%.*s needed=%d.0", SLICE_FMT(version),
@@ -378,16 +387,18 @@ static void probed(struct redis_link *l)
 		l->core->stats.rtt_us = 1;
 }
 
-static void on_probe_reply(struct redis_call *c, const struct resp *r)
+static void probe_answered(struct redis_link *l, const struct resp *r)
 {
-	struct redis_link *l = c->ctx;
-
-	if (!r)
-		return;
 	if (r->type == RESP_ERROR && redis_link_is_passing(r->s))
 		redis_link_refused(l, r->s);
 	else
 		probed(l);
+}
+
+static void on_probe_reply(struct redis_call *c, const struct resp *r)
+{
+	if (r)
+		probe_answered(c->ctx, r);
 }
 
 /* PING's answer depends on whether anything is subscribed to at that moment. */
@@ -398,14 +409,23 @@ static bool is_pong(const struct resp *r)
 	return resp_is_array(r, 2) && slice_eq(r->v[0].s, SLICE_LIT("pong"));
 }
 
+/* On the link that subscribes an error does not say which command it answers. It is the
+ * probe if no confirmation is due; and MISCONF, of a Redis that cannot save, is said to
+ * PING and never to SUBSCRIBE. */
+static bool is_probe_refused(const struct redis_link *l, const struct resp *r)
+{
+	return r->type == RESP_ERROR &&
+	       (l->due == 1 || slice_starts(r->s, SLICE_LIT("MISCONF")));
+}
+
 static void dispatch(struct redis_link *l, const struct resp *r)
 {
 	struct link *first;
 
 	if (l->state == REDIS_LINK_READY && l->hooks->on_push) {
-		if (l->probing && is_pong(r)) {
+		if (l->probing && (is_pong(r) || is_probe_refused(l, r))) {
 			redis_link_paid(l);
-			probed(l);
+			probe_answered(l, r);
 		} else {
 			l->hooks->on_push(l->ctx, r);
 		}
