@@ -98,6 +98,16 @@ void presence_announce(struct redis_presence *p, struct slice room,
 	}
 }
 
+bool presence_spares(const struct redis_presence *p)
+{
+	return redis_core_now(p->core) < p->spare_ms;
+}
+
+static void spare(struct redis_presence *p)
+{
+	p->spare_ms = redis_core_now(p->core) + p->core->options.presence_lease_ms;
+}
+
 void presence_forgotten(struct redis_presence *p)
 {
 	if (p->state == PRESENCE_OPEN || p->state == PRESENCE_CHECKING)
@@ -134,8 +144,13 @@ static void on_beat_reply(struct redis_call *call, const struct resp *r)
 	bool known;
 
 	p->beating = false;
-	if (r && redis_scripts_missing(r))
+	if (r && redis_scripts_missing(r)) {
 		p->beat_ms = redis_core_now(p->core);
+	} else if (r && r->type == RESP_ERROR) {
+		spare(p);
+		if (p->beat_ms > redis_core_now(p->core) + RETRY_MS)
+			p->beat_ms = redis_core_now(p->core) + RETRY_MS;
+	}
 	if (!is_answer(p, r) || r->n < 2)
 		return;
 	known = r->v[0].i != 0;
@@ -235,6 +250,8 @@ void redis_presence_on_ready(struct redis_presence *p)
 	if (p->state == PRESENCE_LEFT)
 		return;
 	set_state(p, PRESENCE_CHECKING);
+	if (p->ever)
+		spare(p);
 	p->beat_ms = redis_core_now(p->core);
 }
 
@@ -262,7 +279,8 @@ static void go_on(struct redis_presence *p)
 		p->clearing = true;
 		send_reap(p, &p->clear, "mine");
 	}
-	if (p->state == PRESENCE_OPEN && p->reap_due && !p->reaping) {
+	if (p->state == PRESENCE_OPEN && p->reap_due && !p->reaping &&
+	    !presence_spares(p)) {
 		p->reaping = true;
 		send_reap(p, &p->reap, "dead");
 	}

@@ -42,12 +42,15 @@ struct redis_presence {
 	size_t bytes;	     /* of all that was not answered */
 	size_t owed;	     /* removals in `waiting` of which nobody waits to hear */
 	bool ever;	     /* it was open before */
-	bool doubtful;	     /* a removal got lost */
+	bool doubtful;	     /* a change got lost */
 	bool beating, clearing, reaping;
 	bool reap_due;
 	struct redis_call beat, clear, reap;
 	uint64_t beat_ms;  /* next heartbeat */
 	uint64_t retry_ms; /* no clearing and reaping before */
+	/* Nobody is taken for dead before: Redis was away, or refused heartbeats, for us
+	 * and so perhaps for all. Each has one lease to come back. */
+	uint64_t spare_ms;
 	char run_id[REDIS_RUN_ID_MAX];
 	struct buf prefix, nodes, node_rooms, scratch;
 	uint64_t complained_ms;

@@ -70,7 +70,7 @@ static struct op *ask(struct redis_presence *p, enum op_kind kind, struct slice 
 	 * after on_presence_lost it asks for all of them at once. */
 	if (c->closing || (p->state != PRESENCE_OPEN &&
 			   p->bytes + cost > c->options.publish_waiting_bytes_max)) {
-		p->doubtful |= kind == OP_REMOVE;
+		p->doubtful |= kind == OP_REMOVE || (kind == OP_ADD && !done.count);
 		redis_core_later(c, done, c->closing ? ERR_CLOSED : ERR_FULL);
 		return NULL;
 	}
@@ -196,7 +196,7 @@ static void write_op(struct redis_presence *p, struct op *op)
 		resp_word_str(out, code);
 		resp_word(out, op->sid);
 		resp_word_u64(out, op->limit);
-		resp_word_u64(out, LIST_GHOSTS);
+		resp_word_u64(out, presence_spares(p) ? 0 : LIST_GHOSTS);
 		break;
 	}
 	redis_link_expect(p->link, &op->call);
@@ -277,7 +277,7 @@ static void op_refused(struct redis_presence *p, struct op *op, const struct res
 
 	presence_complain(
 		p, r->type == RESP_ERROR ? r->s : SLICE_LIT("not the expected answer"));
-	p->doubtful |= op->kind == OP_REMOVE;
+	p->doubtful |= op->kind == OP_REMOVE || (op->kind == OP_ADD && !done.count);
 	op_free(op);
 	if (!owed)
 		done_run(done, ERR_UNAVAILABLE);
@@ -323,14 +323,21 @@ static void on_op_reply(struct redis_call *call, const struct resp *r)
 	}
 }
 
-/* It has waited for too long. What may have been done in part, and removals, are kept,
- * to make good when Redis is back. */
+/* An addition came to nothing, or may have. Is it unknown then what Redis should hold?
+ * Nobody hears of one without `done`; and of one that was written, it may be done, or may
+ * have been of a member that was there before and stays. */
+static bool leaves_doubt(const struct op *op)
+{
+	return op->kind == OP_ADD && (op->written || !op->done.count);
+}
+
+/* It has waited for too long. Removals are kept, to make good when Redis is back. */
 static void give_up(struct redis_presence *p, struct op *op)
 {
 	struct done done = op->done;
 
-	if (op->kind == OP_REMOVE || (op->kind == OP_ADD && op->written)) {
-		op->kind = OP_REMOVE;
+	p->doubtful |= leaves_doubt(op);
+	if (op->kind == OP_REMOVE) {
 		op->owed = true;
 		p->owed++;
 	}
@@ -347,6 +354,9 @@ void redis_presence_tick(struct redis_presence *p, uint64_t now)
 {
 	struct link *it, *tmp;
 
+	/* The next turn writes it. */
+	if (p->state == PRESENCE_OPEN && redis_link_backlog(p->link) < BACKLOG_BYTES_MAX)
+		return;
 	list_each(it, tmp, &p->waiting)
 	{
 		struct op *op = op_of(it);

@@ -18,6 +18,8 @@ struct adapter_member presence_member_of(struct slice s);
 /* Tell of members that this node removed for a dead one; `gone` is an array of them. */
 void presence_announce(struct redis_presence *p, struct slice room,
 		       const struct resp *gone);
+/* Are the others given time to come back? */
+bool presence_spares(const struct redis_presence *p);
 /* This node's lease had run out, or was gone. */
 void presence_forgotten(struct redis_presence *p);
 /* Redis refused a script; said once in a while. */

@@ -134,7 +134,7 @@ static void test_list_reaps(void)
 		server_ask(&server, "ZADD gh:{0}:members:/#r 0 GGGGGG%014uuser%u", i, i);
 	server_ask(&server, "SADD gh:{0}:node:GGGGGG:rooms /#r");
 	/* Nor does it take itself for dead, late as its heartbeat may be. */
-	server_ask(&server, "ZADD gh:{0}:nodes 1 AAAAAA");
+	server_ask(&server, "ZADD gh:{0}:nodes 1 AAAAAA 9999999999999 BBBBBB");
 	list(a, "r", "", 10, &got);
 	WAIT(got.calls);
 	CHECK(got.count == 1 && got.members.n == 1 && !got.more);
@@ -143,7 +143,7 @@ static void test_list_reaps(void)
 	adapter_stats_get(a->a, &stats);
 	CHECK(stats.ghosts_reaped == GHOSTS);
 	server_ask(&server, "DEL gh:{0}:node:GGGGGG:rooms");
-	server_ask(&server, "ZREM gh:{0}:nodes GGGGGG");
+	server_ask(&server, "ZREM gh:{0}:nodes GGGGGG BBBBBB");
 	answer_clear(&got);
 	node_end(a);
 	check_empty();

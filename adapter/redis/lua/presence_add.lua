@@ -11,6 +11,12 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease = redis.call('ZSCORE', KEYS[2], ARGV[1])
 local known = lease and tonumber(lease) > now
 if not known then
+  -- As in heartbeat.lua: if no lease is good, each gets another.
+  if lease and redis.call('ZCOUNT', KEYS[2], '(' .. now, '+inf') == 0 then
+    for _, code in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+      redis.call('ZADD', KEYS[2], now + ARGV[2], code)
+    end
+  end
   redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1])
 end
 redis.call('SADD', KEYS[3], ARGV[3])

@@ -11,6 +11,9 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function dead_node()
+  if redis.call('ZCOUNT', KEYS[1], '(' .. now, '+inf') == 0 then
+    return nil -- all at once: a clock that jumped, see heartbeat.lua
+  end
   for _, code in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 2)) do
     if code ~= ARGV[2] then
       return code
