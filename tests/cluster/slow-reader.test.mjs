@@ -11,6 +11,58 @@ const CLOSED = 'gatehouse_conns_closed_total{reason="slow_reader"}';
 const DROPPED = "gatehouse_outbox_dropped_total";
 const TEXT = "x".repeat(20_000);
 
+// Every byte counts where the kernel takes a part of a frame only.
+describe("a reader that stutters", () => {
+  const node = useNode({
+    namespaces: ROOMS,
+    pingInterval: 100,
+    pingTimeout: 20_000,
+    socketSendBuffer: 8192,
+  });
+
+  test("gets every byte in its place, with pings in between", async () => {
+    const raw = await Raw.join(node, { echo: false });
+    const sender = await connected(node);
+    raw.send('421["room:join","open:stutter"]');
+    assert.match(await raw.next(), /^431\[\{"ok":true/);
+    let pongs = 0;
+    raw.socket.on("pong", () => pongs++);
+    const sizes = [];
+    for (let i = 0; i < 150; i++) sizes.push(Math.floor(((i * 7919) % 977) ** 2 / 10));
+    const bytes = (i) => Buffer.alloc(sizes[i], i);
+
+    let sent = 0;
+    let stop = false;
+    const stutter = (async () => {
+      while (!stop) {
+        raw.socket.pause();
+        raw.socket.ping("p");
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        raw.socket.resume();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    })();
+    const sending = (async () => {
+      for (; sent < sizes.length; sent++) {
+        await ok(sender, "room:emit", "open:stutter", "m", sent, bytes(sent), "x".repeat(sent));
+        // As fast as it may be, but not faster than it reads.
+        await until("it keeps up", () => raw.inbox.length > 2 * (sent - 20));
+      }
+    })();
+    await sending;
+    for (let i = 0; i < sizes.length; i++) {
+      const hole = '{"_placeholder":true,"num":0}';
+      assert.equal(await raw.next(), `451-["m",${i},${hole},"${"x".repeat(i)}"]`);
+      assert.ok((await raw.next()).equals(bytes(i)), `attachment ${i}`);
+    }
+    stop = true;
+    await stutter;
+    assert.ok(pongs > 0);
+    await raw.close();
+    close(sender);
+  });
+});
+
 describe("slow reader", () => {
   const redis = useRedis();
   const node = useNode({

@@ -43,6 +43,25 @@ describe("handshake", () => {
     await raw.close();
   });
 
+  // Applications put tokens there, and the client writes them before its own parameters.
+  for (const size of [500, 1500, 4000, 8000]) {
+    test(`a query of ${size} bytes`, async () => {
+      const token = "x".repeat(size);
+      const raw = await Raw.join(node, {
+        path: `/socket.io/?token=${token}&EIO=4&transport=websocket`,
+      });
+      await raw.close();
+    });
+  }
+
+  for (const size of [1000, 4000, 12_000]) {
+    test(`cookies of ${size} bytes`, async () => {
+      const Cookie = `session=${"x".repeat(size)}`;
+      const raw = await Raw.join(node, { headers: { Cookie, "User-Agent": "y".repeat(200) } });
+      await raw.close();
+    });
+  }
+
   const WS = "transport=websocket";
   for (const [name, path, message] of [
     ["EIO missing", `/socket.io/?${WS}`, "Unsupported protocol version"],
