@@ -277,15 +277,15 @@ void conn_wait_backend(struct conn *c)
 
 /* Count a packet against the rate. A token bucket in thousandths of a packet that holds
  * two seconds' worth; who empties it is held for a moment. */
-static void charge(struct conn *c)
+void conn_charge(struct conn *c, uint32_t packets)
 {
 	struct node *n = c->node;
 	int64_t rate = (int64_t)n->config->event_rate;
 	uint64_t now;
 
-	if (rate == 0)
+	if (rate == 0 || c->state != CONN_OPEN)
 		return;
-	c->rate_credit -= 1000;
+	c->rate_credit -= 1000 * (int64_t)packets;
 	if (c->rate_credit >= 0)
 		return;
 	now = env_now_ms(n->env);
@@ -314,8 +314,7 @@ static void on_packet(struct conn *c, struct slice bytes, bool binary)
 	m->bytes_in += bytes.n;
 	if (c->held || c->holds || !conn_packet(c, bytes, binary))
 		keep(c, bytes, binary);
-	if (c->state == CONN_OPEN)
-		charge(c);
+	conn_charge(c, 1);
 }
 
 void conn_on_text(struct conn *c, struct slice text)

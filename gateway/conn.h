@@ -105,6 +105,10 @@ void conn_send(struct conn *c, struct frame *f, bool droppable);
 void conn_hold(struct conn *c);
 void conn_release(struct conn *c);
 
+/* Count what a client asked for against eventRate, as if it had sent so many packets; for
+ * events that cost more than others. Whoever is over it is held for a moment. */
+void conn_charge(struct conn *c, uint32_t packets);
+
 /* For conn_packet.c: hold the conn until the backend is up, but not longer than
  * publishWait; the conn's first socket is connected; a pong came. */
 void conn_wait_backend(struct conn *c);

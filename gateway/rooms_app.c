@@ -8,7 +8,13 @@
 #include "gateway/rooms.h"
 #include "proto/mem.h"
 
-enum { MEMBERS_LIMIT = 100, MEMBERS_LIMIT_MAX = 1000 };
+enum {
+	MEMBERS_LIMIT = 100,
+	MEMBERS_LIMIT_MAX = 1000,
+	/* So many members of a page count as one more packet: a short question would
+	 * otherwise buy a long answer. */
+	MEMBERS_PER_PACKET = 10,
+};
 
 /* A built-in event being handled. */
 struct request {
@@ -458,6 +464,7 @@ static void members(const struct request *r)
 		       "1000}");
 		return;
 	}
+	conn_charge(s->conn, (uint32_t)(limit / MEMBERS_PER_PACKET));
 	adapter_presence_list(s->ns->node->adapter, s->ns->name, r->room, after,
 			      (size_t)limit, on_listed, pending_new(r));
 }
@@ -518,18 +525,32 @@ static bool on_event(void *app, struct socket *s, const struct app_event *e)
 	return true;
 }
 
+/* Leave first, then say so: who hears of it and asks for the members must not find this
+ * one among them. */
+static void leave_aloud(struct member *m)
+{
+	struct socket *s = m->socket;
+	struct buf name = BUF_INIT;
+
+	buf_slice(&name, m->room->name);
+	room_leave(m);
+	announce(s->ns, buf_view(&name), SLICE_LIT("room:left"), socket_id(s),
+		 socket_user(s));
+	buf_deinit(&name);
+}
+
 static void on_disconnect(void *app, struct socket *s, const char *reason)
 {
-	struct link *l;
+	struct link *l, *tmp;
 
 	(void)app;
 	(void)reason;
-	for (l = s->members.next; l != &s->members; l = l->next) {
+	list_each(l, tmp, &s->members)
+	{
 		struct member *m = container_of(l, struct member, of_socket);
 
 		if (m->announce)
-			announce(s->ns, m->room->name, SLICE_LIT("room:left"),
-				 socket_id(s), socket_user(s));
+			leave_aloud(m);
 	}
 }
 

@@ -5,7 +5,8 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { ECHO, useEcho } from "../lib/hooks.mjs";
+import { connected, close, join as joinRoom, ok } from "../lib/clients.mjs";
+import { ECHO, ROOMS, useEcho, useNode } from "../lib/hooks.mjs";
 import { Node } from "../lib/node.mjs";
 import { scratchDirectory } from "../lib/processes.mjs";
 import { HANDSHAKE, Raw } from "../lib/raw.mjs";
@@ -146,5 +147,19 @@ describe("packets before a namespace is joined", () => {
     assert.ok(n < 900, `not all of them were taken at once: ${n}`);
     await raw.join();
     await raw.close();
+  });
+});
+
+describe("short questions with long answers", () => {
+  const node = useNode({ namespaces: ROOMS, eventRate: 100 });
+
+  test("count by their answers, and are answered all the same", async () => {
+    const socket = await connected(node);
+    await joinRoom("chat:long", socket);
+    const page = () => ok(socket, "room:members", "chat:long", { limit: 1000 });
+    const pages = await Promise.all([page(), page(), page(), page()]);
+    for (const { count } of pages) assert.equal(count, 1);
+    assert.ok((await node.metrics()).gatehouse_throttled_total > 0);
+    close(socket);
   });
 });
