@@ -11,8 +11,8 @@ usage: tests/debian13.sh [--suite NAME] [--keep DIR] [-- COMMAND…]
 
 As root on Debian: makes a chroot of Debian 13 with mmdebstrap, copies the sources into it,
 installs what deploy/install.sh finds missing there, builds the release and the sanitizer
-presets and runs the unit tests and those of the adapters. Takes a few minutes and 2 GB below
-/tmp, which are freed at the end. Not part of tests/run.sh.
+presets and runs the unit, adapter, conformance and cluster tests. Takes a few minutes and
+2 GB below /tmp, which are freed at the end. Not part of tests/run.sh.
 
   --suite NAME  another release, e.g. bookworm (default trixie)
   --keep DIR    make the chroot there and leave it; one that is there already is used again
@@ -99,4 +99,6 @@ for preset in release asan; do
 	step "$logs/$preset.build.log" "compile it" inside cmake --build build/$preset
 done
 inside build/release/gateway/gatehouse --version
-inside ctest --test-dir build/asan -L '^(unit|adapter|redis)$' --output-on-failure
+step "$logs/npm.log" "npm packages of the tests" inside sh -c 'cd tests && npm ci --ignore-scripts'
+inside ctest --test-dir build/asan --output-on-failure -j "$(nproc)" \
+	-L '^(unit|adapter|redis|conformance|cluster)$'
