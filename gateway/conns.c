@@ -6,11 +6,15 @@
 #include "gateway/socket.h"
 #include "proto/eio.h"
 
-enum { CONNS_SCRATCH_KEEP = 256 * 1024 };
+enum {
+	CONNS_SCRATCH_KEEP = 256 * 1024,
+	/* Many that leave do so in waves this far apart. */
+	CONNS_WAVE_MS = 50,
+};
 
 void conns_init(struct conns *c)
 {
-	*c = (struct conns){.scratch = BUF_INIT};
+	*c = (struct conns){.scratch = BUF_INIT, .leave_at = UINT64_MAX};
 	link_init(&c->all);
 	link_init(&c->dirty);
 	link_init(&c->closing);
@@ -55,6 +59,43 @@ void conns_close_all(struct node *n, enum conn_close reason)
 
 	list_each(l, tmp, &n->conns.all)
 		conn_close(container_of(l, struct conn, all), reason);
+}
+
+void conns_drain(struct node *n, uint64_t ms)
+{
+	uint64_t now = env_now_ms(n->env);
+
+	n->conns.leave_at = now;
+	n->conns.leave_end = now + ms;
+}
+
+/* Close the oldest. How many, and when the next, is worked out anew each time from what
+ * remains: a late tick, or clients that left by themselves, then change the pace a little
+ * instead of making a burst at the end. */
+static void let_leave(struct node *n, uint64_t now)
+{
+	struct conns *cs = &n->conns;
+	uint64_t left = cs->leave_end > now ? cs->leave_end - now : 0;
+	uint64_t wait = cs->n ? left / cs->n : 0;
+	uint64_t count = cs->n;
+	struct link *l, *tmp;
+
+	if (wait < CONNS_WAVE_MS)
+		wait = CONNS_WAVE_MS;
+	if (wait < left)
+		count = (cs->n * wait + left - 1) / left;
+	list_each(l, tmp, &cs->all)
+	{
+		struct conn *c = container_of(l, struct conn, all);
+
+		if (count == 0)
+			break;
+		if (c->state != CONN_OPEN)
+			continue; /* it ended in this turn */
+		conn_close(c, CONN_CLOSE_SHUTDOWN);
+		count--;
+	}
+	cs->leave_at = now + wait;
 }
 
 void conns_on_backend_up(struct node *n)
@@ -132,6 +173,8 @@ void conns_tick(struct node *n, uint64_t now)
 		list_remove(&c->throttle);
 		conn_release(c);
 	}
+	if (cs->leave_at <= now)
+		let_leave(n, now);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -159,6 +202,8 @@ uint64_t conns_next(const struct node *n)
 	uint64_t at =
 		earlier(first_heartbeat(&cs->ping_due), first_heartbeat(&cs->pong_due));
 
+	if (cs->n)
+		at = earlier(at, cs->leave_at);
 	at = earlier(at, first_waiting(&cs->connect_due));
 	at = earlier(at, first_waiting(&cs->backend_due));
 	if (!list_empty(&cs->throttled))

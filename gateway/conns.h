@@ -9,6 +9,8 @@ struct conns {
 	struct link all, dirty, closing;
 	/* Each list is ordered by time, since each waits for one interval. */
 	struct link ping_due, pong_due, connect_due, backend_due, throttled;
+	/* Draining: when the next are to leave and when the last; UINT64_MAX: nobody. */
+	uint64_t leave_at, leave_end;
 	size_t n;
 	struct buf scratch; /* several frames written at once; also decoding */
 	struct frame *ping;
@@ -20,11 +22,14 @@ void conns_deinit(struct conns *c);
  * something to send, and again until nothing is left to do. True if applications were
  * called, so that there may be more for the adapter. */
 bool conns_turn(struct node *n);
-/* Pings, timeouts, throttled conns that may go on. */
+/* Pings, timeouts, throttled conns that may go on, conns that are to leave. */
 void conns_tick(struct node *n, uint64_t now);
 /* When conns_tick has something to do next; UINT64_MAX: never. */
 uint64_t conns_next(const struct node *n);
 void conns_close_all(struct node *n, enum conn_close reason);
+/* Close all conns, evenly over `ms` from now, the oldest first, so that they do not come
+ * to other nodes all together. Those that come meanwhile leave within that time too. */
+void conns_drain(struct node *n, uint64_t ms);
 /* The backend is up: conns whose CONNECT waited for it go on. */
 void conns_on_backend_up(struct node *n);
 

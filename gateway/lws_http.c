@@ -47,7 +47,10 @@ static bool more_follows(struct lws *wsi)
 static int respond(struct server *s, struct lws *wsi, bool head, const struct response *r)
 {
 	struct buf *b = &s->out;
-	bool close = r->close || more_follows(wsi), last;
+	/* Of a node that stops: what comes next goes to another, over another connection.
+	 */
+	bool close = r->close || more_follows(wsi) || node_is_stopping(s->node);
+	bool last;
 
 	buf_clear(b);
 	buf_reserve(b, LWS_PRE);
@@ -205,7 +208,11 @@ int lws_http_upgrade(struct server *s, struct lws *wsi)
 		return refuse_upgrade(s, wsi, 403,
 				      "This origin is not allowed to connect");
 	}
-	if (n->conns.n >= n->config->max_conns || n->state >= NODE_STOPPING) {
+	if (n->state > NODE_LINGERING) {
+		n->metrics.conns_refused_stopping++;
+		return refuse_upgrade(s, wsi, 503, "This server is stopping");
+	}
+	if (n->conns.n >= n->config->max_conns) {
 		n->metrics.conns_refused_max++;
 		return refuse_upgrade(s, wsi, 503, "Too many connections");
 	}
@@ -289,7 +296,7 @@ static int ops_request(struct server *s, struct lws *wsi, int method, struct sli
 		bool ready = s->node->state == NODE_READY;
 
 		buf_str(&body, ready ? "ready\n"
-			       : s->node->state == NODE_STOPPING
+			       : node_is_stopping(s->node)
 				       ? "not ready: stopping\n"
 				       : "not ready: the backend was not reached yet\n");
 		r.status = ready ? 200 : 503;

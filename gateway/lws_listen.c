@@ -105,12 +105,16 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(l);
 }
 
-void server_close_listeners(struct server *s)
+void server_close_listeners(struct server *s, enum server_role role)
 {
-	struct listener *l;
+	struct listener **p = &s->listeners, *l;
 
-	while ((l = s->listeners)) {
-		s->listeners = l->next;
+	while ((l = *p)) {
+		if (l->role != role) {
+			p = &l->next;
+			continue;
+		}
+		*p = l->next;
 		uv_close((uv_handle_t *)&l->poll, on_handle_closed);
 		uv_close((uv_handle_t *)&l->retry, on_handle_closed);
 	}

@@ -153,7 +153,8 @@ bool lws_server_adopt(struct server *s, int fd, enum server_role role)
 
 void server_close(struct server *s)
 {
-	server_close_listeners(s);
+	server_close_listeners(s, SERVER_CLIENTS);
+	server_close_listeners(s, SERVER_OPS);
 	if (s->context)
 		lws_context_destroy(s->context);
 }

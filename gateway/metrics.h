@@ -15,6 +15,7 @@
 	X(COUNTER, conns_refused_max, "gatehouse_conns_refused_total", "reason=\"max\"", "Connections refused before they opened") \
 	X(COUNTER, conns_refused_origin, "gatehouse_conns_refused_total", "reason=\"origin\"", "") \
 	X(COUNTER, conns_refused_bad_request, "gatehouse_conns_refused_total", "reason=\"bad_request\"", "") \
+	X(COUNTER, conns_refused_stopping, "gatehouse_conns_refused_total", "reason=\"stopping\"", "") \
 	X(COUNTER, closes_peer, "gatehouse_conns_closed_total", "reason=\"peer\"", "Connections closed") \
 	X(COUNTER, closes_ping_timeout, "gatehouse_conns_closed_total", "reason=\"ping_timeout\"", "") \
 	X(COUNTER, closes_connect_timeout, "gatehouse_conns_closed_total", "reason=\"connect_timeout\"", "") \

@@ -10,6 +10,15 @@
 #include "gateway/rooms_app.h"
 #include "proto/mem.h"
 
+/* The one place where the state changes. It only goes on; who was told to stop may skip
+ * lingering, but nothing after it. */
+static void set_state(struct node *n, enum node_state state)
+{
+	assert(state > n->state);
+	assert(state <= NODE_DRAINING || state == n->state + 1);
+	n->state = state;
+}
+
 /* --- what the adapter reports --- */
 
 static void on_message(void *ctx, const struct cluster_broadcast *b)
@@ -29,7 +38,7 @@ static void on_state(void *ctx, bool up, bool gap)
 	}
 	log_event(LOG_INFO, "backend_up", "gap=%s", gap ? "yes" : "no");
 	if (n->state == NODE_STARTING)
-		n->state = NODE_READY;
+		set_state(n, NODE_READY);
 	conns_on_backend_up(n);
 }
 
@@ -105,10 +114,22 @@ static struct adapter *new_adapter(struct node *n)
 
 /* --- the loop --- */
 
+static void drain(struct node *n)
+{
+	log_event(LOG_INFO, "draining", "conns=%zu time_ms=%llu", n->conns.n,
+		  (unsigned long long)n->config->drain_time_ms);
+	set_state(n, NODE_DRAINING);
+	n->drain_at = UINT64_MAX;
+	conns_drain(n, n->config->drain_time_ms);
+	n->stop_events->on_drain(n->stop_arg);
+}
+
 static void tick(struct node *n)
 {
 	uint64_t now = env_now_ms(n->env);
 
+	if (n->drain_at <= now)
+		drain(n);
 	conns_tick(n, now);
 	acks_tick(n, now);
 }
@@ -129,6 +150,8 @@ static void set_timer(struct node *n)
 
 	if (acks < at)
 		at = acks;
+	if (n->drain_at < at)
+		at = n->drain_at;
 	if (at == n->timer_at)
 		return;
 	n->timer_at = at;
@@ -141,6 +164,36 @@ static void set_timer(struct node *n)
 	uv_timer_start(&n->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct node *n = handle->data;
+
+	if (--n->closing_handles)
+		return;
+	set_state(n, NODE_STOPPED);
+	n->stop_events->on_stopped(n->stop_arg);
+}
+
+static void on_adapter_closed(void *arg)
+{
+	struct node *n = arg;
+
+	n->adapter = NULL;
+	n->closing_handles = 2;
+	uv_close((uv_handle_t *)&n->prepare, on_handle_closed);
+	uv_close((uv_handle_t *)&n->timer, on_handle_closed);
+}
+
+/* True once, when the last conn is gone: the adapter has something to do. */
+static bool drained(struct node *n)
+{
+	if (n->state != NODE_DRAINING || n->conns.n)
+		return false;
+	set_state(n, NODE_CLOSING);
+	adapter_close(n->adapter, on_adapter_closed, n);
+	return true;
+}
+
 static void turn(struct node *n)
 {
 	bool more;
@@ -150,6 +203,7 @@ static void turn(struct node *n)
 		more |= rooms_turn(n);
 		more |= conns_turn(n);
 		sockets_free_dead(n);
+		more |= drained(n);
 	} while (more || !list_empty(&n->room_ops));
 	set_timer(n);
 }
@@ -182,6 +236,7 @@ struct node *node_new(uv_loop_t *loop, const struct env *env, const struct confi
 	n->env = env;
 	n->config = config;
 	n->timer_at = UINT64_MAX;
+	n->drain_at = UINT64_MAX;
 	link_init(&n->acks);
 	link_init(&n->room_ops);
 	link_init(&n->dead_sockets);
@@ -209,36 +264,20 @@ void node_start(struct node *n)
 	adapter_open(n->adapter);
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+void node_stop(struct node *n, const struct node_stop_events *events, void *arg)
 {
-	struct node *n = handle->data;
+	bool linger = n->state == NODE_READY && n->config->drain_delay_ms;
 
-	if (--n->closing_handles)
+	assert(!node_is_stopping(n));
+	n->stop_events = events;
+	n->stop_arg = arg;
+	/* Nobody sends clients to a node that never was ready. */
+	if (linger) {
+		set_state(n, NODE_LINGERING);
+		n->drain_at = env_now_ms(n->env) + n->config->drain_delay_ms;
 		return;
-	n->state = NODE_STOPPED;
-	n->on_stopped(n->on_stopped_arg);
-}
-
-static void on_adapter_closed(void *arg)
-{
-	struct node *n = arg;
-
-	n->adapter = NULL;
-	n->closing_handles = 2;
-	uv_close((uv_handle_t *)&n->prepare, on_handle_closed);
-	uv_close((uv_handle_t *)&n->timer, on_handle_closed);
-}
-
-void node_stop(struct node *n, void (*on_stopped)(void *arg), void *arg)
-{
-	assert(n->state != NODE_STOPPING && n->state != NODE_STOPPED);
-	n->state = NODE_STOPPING;
-	n->on_stopped = on_stopped;
-	n->on_stopped_arg = arg;
-	conns_close_all(n, CONN_CLOSE_SHUTDOWN);
-	conns_turn(n);
-	sockets_free_dead(n);
-	adapter_close(n->adapter, on_adapter_closed, n);
+	}
+	drain(n);
 }
 
 void node_free(struct node *n)

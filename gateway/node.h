@@ -17,8 +17,18 @@ enum { NODE_SCRATCH_KEEP = 256 * 1024 };
 enum node_state {
 	NODE_STARTING, /* not ready yet: the backend was never up */
 	NODE_READY,
-	NODE_STOPPING,
-	NODE_STOPPED, /* everything is closed */
+	NODE_LINGERING, /* told to stop; takes clients until load balancers noticed */
+	NODE_DRAINING,	/* takes no clients, and those it has leave */
+	NODE_CLOSING,	/* no conn is left; the adapter says good-bye */
+	NODE_STOPPED,	/* everything is closed */
+};
+
+/* What who stops a node hears, in this order. */
+struct node_stop_events {
+	/* Take no clients any more: close their listeners. */
+	void (*on_drain)(void *arg);
+	/* node_free may follow. */
+	void (*on_stopped)(void *arg);
 };
 
 struct node {
@@ -36,6 +46,7 @@ struct node {
 	uv_prepare_t prepare;
 	uv_timer_t timer;
 	uint64_t timer_at;
+	uint64_t drain_at; /* LINGERING: when to drain */
 	enum node_state state;
 	bool backend_up;
 	uint64_t mark;	    /* number of the last broadcast */
@@ -44,8 +55,8 @@ struct node {
 	struct buf decode, encode, text; /* scratch: one packet in, one out, its JSON */
 	struct json_bins bins;
 	struct metrics metrics;
-	void (*on_stopped)(void *arg);
-	void *on_stopped_arg;
+	const struct node_stop_events *stop_events;
+	void *stop_arg;
 	unsigned closing_handles;
 	char code[NODE_CODE_LEN + 1];
 };
@@ -56,9 +67,14 @@ struct node *node_new(uv_loop_t *loop, const struct env *env, const struct confi
 		      const struct app_ops *const *apps);
 /* Connect the backend; conns may come. */
 void node_start(struct node *n);
-/* Close all conns, then the adapter, then call `on_stopped`; then node_free may follow.
- */
-void node_stop(struct node *n, void (*on_stopped)(void *arg), void *arg);
+/* Not ready from now on. After drainDelay the conns leave, evenly over drainTime; when
+ * the last is gone the adapter closes. Conns that are gone before, or never were there,
+ * are not waited for. Once. */
+void node_stop(struct node *n, const struct node_stop_events *events, void *arg);
+static inline bool node_is_stopping(const struct node *n)
+{
+	return n->state > NODE_READY;
+}
 void node_free(struct node *n);
 
 /* NULL if it is not configured. */

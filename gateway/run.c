@@ -22,8 +22,14 @@ struct program {
 	struct node *node;
 	struct server *server;
 	uv_signal_t sigterm, sigint;
-	bool stopping;
 };
+
+static void on_drain(void *arg)
+{
+	struct program *p = arg;
+
+	server_close_listeners(p->server, SERVER_CLIENTS);
+}
 
 static void on_stopped(void *arg)
 {
@@ -32,18 +38,16 @@ static void on_stopped(void *arg)
 	server_close(p->server);
 }
 
-static void stop(struct program *p)
-{
-	p->stopping = true;
-	server_close_listeners(p->server);
-	node_stop(p->node, on_stopped, p);
-}
+static const struct node_stop_events stop_events = {
+	.on_drain = on_drain,
+	.on_stopped = on_stopped,
+};
 
 static void on_signal(uv_signal_t *handle, int signal)
 {
 	struct program *p = handle->data;
 
-	if (p->stopping) {
+	if (node_is_stopping(p->node)) {
 		log_event(LOG_WARN, "killed",
 			  "signal=%d msg=second signal, ending at once", signal);
 		exit(1);
@@ -51,7 +55,7 @@ static void on_signal(uv_signal_t *handle, int signal)
 	log_event(LOG_INFO, "stopping", "signal=%d conns=%zu", signal, p->node->conns.n);
 	uv_unref((uv_handle_t *)&p->sigterm);
 	uv_unref((uv_handle_t *)&p->sigint);
-	stop(p);
+	node_stop(p->node, &stop_events, p);
 }
 
 /* As many descriptors as are configured, if we may; say so if that is fewer. Before lws

@@ -24,8 +24,8 @@ bool server_self_test(struct server *s);
  * a sentence that says what is wrong. */
 MUST_USE enum err server_listen(struct server *s, const char *address,
 				enum server_role role, struct buf *error);
-/* Stop listening; connections stay. */
-void server_close_listeners(struct server *s);
+/* Stop listening for these; connections stay. */
+void server_close_listeners(struct server *s, enum server_role role);
 /* Begin to end everything, once no conn is left. The loop must then run until nothing is
  * left to do, before server_free. */
 void server_close(struct server *s);

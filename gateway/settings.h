@@ -61,6 +61,10 @@
 	  "Connections that have not finished their HTTP request; more wait in the kernel's queue") \
 	X(INT, handshake_timeout_ms, "handshakeTimeout", MS, 100, 600000, "10s", NULL,    \
 	  "How long a connection may take to send its HTTP request")                      \
+	X(INT, drain_delay_ms, "drainDelay", MS, 0, 600000, "3s", "0s",                   \
+	  "How long a node that was told to stop still takes clients while /readyz already says 503, so that load balancers notice first; longer than their checks take to fail (2 s with deploy/haproxy.cfg)") \
+	X(INT, drain_time_ms, "drainTime", MS, 0, 3600000, "10s", "0s",                   \
+	  "Over how long a node that stops lets its clients go, evenly, so that they do not all come to the others at once; 0: all at once") \
 	X(INT, max_namespaces, "maxNamespaces", COUNT, 1, 1000, "10", NULL,               \
 	  "Namespaces one connection may be in at once")                                  \
 	X(INT, max_rooms, "maxRooms", COUNT, 1, 100000, "100", NULL,                      \

@@ -6,7 +6,7 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseMetrics } from "./metrics.mjs";
 import { freePort, HOST, Process, scratchDirectory } from "./processes.mjs";
-import { until } from "./wait.mjs";
+import { until, within } from "./wait.mjs";
 
 const SANITIZER = /ERROR: (Address|Leak)Sanitizer|runtime error:|Assertion .* failed/;
 
@@ -17,8 +17,8 @@ function binary(variable) {
 }
 
 export class Node {
-  // `config` is what a configuration file holds; listeners on free ports and every
-  // origin are there unless it says otherwise. `echo`: the program with the application
+  // `config` is what a configuration file holds; listeners on free ports, every origin and
+  // an end without a drain are there unless it says otherwise. `echo`: the program with the application
   // `echo` in it.
   constructor(config = {}, { echo = false, name = "node" } = {}) {
     this.name = name;
@@ -31,6 +31,8 @@ export class Node {
       listen: [this.address],
       opsListen: this.opsAddress,
       origins: ["*"],
+      drainDelay: 0,
+      drainTime: 0,
       ...config,
     };
   }
@@ -89,10 +91,29 @@ export class Node {
         `${this.name} had ended by itself: ${JSON.stringify(this.process.exit)}`,
       );
     }
-    const { code, signal } = await this.process.stop("SIGTERM", 30_000);
+    await this.process.stop("SIGTERM", 30_000);
+    await this.ended();
+  }
+
+  // Wait for the end of a node that was told to stop, and insist that it is a clean one.
+  async ended(deadlineMs = 30_000) {
+    const { code, signal } = await within(
+      `${this.name} ends`,
+      this.process.ended,
+      deadlineMs,
+    );
     if (code !== 0 || SANITIZER.test(this.process.output)) {
       throw this.process.failure(`${this.name} ended with code ${code}, signal ${signal}`);
     }
+  }
+
+  // What it logged so far, with logFormat: json.
+  events(name) {
+    return this.process.output
+      .split("\n")
+      .filter((line) => line.startsWith("{") && line.endsWith("}"))
+      .map((line) => JSON.parse(line))
+      .filter(({ event }) => event === name);
   }
 
   // kill -9

@@ -106,10 +106,20 @@ static void on_disconnect(void *app, struct socket *s, const char *reason)
 static const struct app_ops app = {"rooms",    open_app, close_app,
 				   on_connect, on_event, on_disconnect};
 
-static void stopped(void *arg)
+static void on_drain(void *arg)
+{
+	(void)arg; /* there is no listener */
+}
+
+static void on_stopped(void *arg)
 {
 	*(bool *)arg = true;
 }
+
+static const struct node_stop_events stop_events = {
+	.on_drain = on_drain,
+	.on_stopped = on_stopped,
+};
 
 static void turns(uv_loop_t *loop)
 {
@@ -157,7 +167,7 @@ int main(void)
 	CHECK(node->metrics.sockets == 0);
 	CHECK(node->metrics.conns == 0);
 
-	node_stop(node, stopped, &done);
+	node_stop(node, &stop_events, &done);
 	while (!done && uv_run(&loop, UV_RUN_ONCE))
 		;
 	CHECK(done);
