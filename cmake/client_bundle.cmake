@@ -15,8 +15,10 @@ set(GATEHOUSE_CLIENT_TARBALL "" CACHE FILEPATH
 function(gatehouse_client_bundle variable)
   set(dir ${CMAKE_BINARY_DIR}/client)
   set(name socket.io-client-${GATEHOUSE_CLIENT_VERSION}.tgz)
-  set(otherwise "  To build without the chat page: cmake -DGATEHOUSE_PAGE=OFF …\n"
-    "  To use a file: cmake -DGATEHOUSE_CLIENT_TARBALL=/path/to/${name} …")
+  set(otherwise "  To use a file: put ${name} into ${dir},\n"
+    "    or cmake -DGATEHOUSE_CLIENT_TARBALL=/path/to/${name} …\n"
+    "    `npm pack socket.io-client@${GATEHOUSE_CLIENT_VERSION}` makes it, on any machine.\n"
+    "  To build without the chat page: cmake -DGATEHOUSE_PAGE=OFF …")
   string(CONCAT otherwise ${otherwise})
 
   if(GATEHOUSE_CLIENT_TARBALL)
@@ -59,13 +61,26 @@ function(gatehouse_client_pack dir tarball otherwise)
   endif()
   message(STATUS "Fetching socket.io-client@${GATEHOUSE_CLIENT_VERSION} with npm")
   file(MAKE_DIRECTORY ${dir})
+  # Without a network npm would wait for more than a minute between its tries.
   execute_process(
     COMMAND ${GATEHOUSE_NPM} pack --prefer-offline --pack-destination ${dir}
+            --fetch-retries 2 --fetch-retry-mintimeout 1000 --fetch-retry-maxtimeout 5000
             socket.io-client@${GATEHOUSE_CLIENT_VERSION}
     WORKING_DIRECTORY ${dir}
     RESULT_VARIABLE result OUTPUT_QUIET ERROR_VARIABLE errors TIMEOUT 120)
   if(NOT result EQUAL 0 OR NOT EXISTS ${tarball})
-    message(FATAL_ERROR "npm could not fetch socket.io-client@${GATEHOUSE_CLIENT_VERSION} "
-      "(${result}):\n${errors}\n${otherwise}")
+    file(WRITE ${dir}/npm.log "${errors}")
+    # One line that says what it was; npm says much more.
+    if(NOT errors MATCHES "(request to [^\n]*|getaddrinfo [^\n]*|E[0-9][0-9][0-9] [^\n]*)")
+      string(REGEX MATCH "[^\n]+" CMAKE_MATCH_1 "${errors}\nnpm ended with ${result}")
+    endif()
+    execute_process(COMMAND ${GATEHOUSE_NPM} config get registry
+      OUTPUT_VARIABLE registry ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
+    message(FATAL_ERROR "npm could not fetch socket.io-client@${GATEHOUSE_CLIENT_VERSION}:\n"
+      "  ${CMAKE_MATCH_1}\n"
+      "  All that it said: ${dir}/npm.log\n"
+      "  Does npm work here? Its registry is ${registry}; behind a proxy it wants\n"
+      "  HTTPS_PROXY, with a certificate authority of its own NODE_EXTRA_CA_CERTS.\n"
+      "${otherwise}")
   endif()
 endfunction()
