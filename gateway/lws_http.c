@@ -1,10 +1,11 @@
 /* HTTP requests: the chat page, the operators' pages, and what Engine.IO answers to those
  * that are no WebSocket. */
+#include "gateway/log.h"
 #include "gateway/lws_internal.h"
 #include "gateway/node.h"
 #include "gateway/page.h"
 
-enum { HEADER_MAX = 1024 };
+enum { HEADER_MAX = 1024, HINT_AGAIN_MS = 60 * 1000 };
 
 struct response {
 	int status;
@@ -87,6 +88,17 @@ static struct slice uri(struct lws *wsi, int *method)
 	return p && n > 0 ? slice_of(p, (size_t)n) : SLICE_EMPTY;
 }
 
+/* Is it time to give this hint (again)? */
+static bool hint_due(struct server *s, enum hint hint)
+{
+	uint64_t now = env_now_ms(s->node->env);
+
+	if (s->hinted_ms[hint] && now - s->hinted_ms[hint] < HINT_AGAIN_MS)
+		return false;
+	s->hinted_ms[hint] = now;
+	return true;
+}
+
 /* --- Engine.IO --- */
 
 /* `path` ends with a slash; the request's may lack it. */
@@ -115,38 +127,6 @@ static struct eio_query engine_query(struct lws *wsi, char out[LWS_HTTP_HEADERS_
 	}
 	eio_parse_query(slice_of(out, used), &q);
 	return q;
-}
-
-static int engine_error(struct server *s, struct lws *wsi, bool head,
-			enum eio_error error)
-{
-	struct buf body = BUF_INIT;
-	int result;
-
-	s->node->metrics.conns_refused_bad_request++;
-	buf_printf(&body, "{\"code\":%d,\"message\":\"%s\"}", (int)error,
-		   eio_error_text(error));
-	result = respond(s, wsi, head,
-			 &(struct response){.status = eio_error_status(error),
-					    .type = "application/json",
-					    .body = buf_view(&body),
-					    .close = true});
-	buf_deinit(&body);
-	return result;
-}
-
-/* Long-polling is not there yet: its requests get the answer of a reference server whose
- * transports are ["websocket"]. */
-static int engine_request(struct server *s, struct lws *wsi, bool head)
-{
-	char query[LWS_HTTP_HEADERS_MAX];
-	struct eio_query q = engine_query(wsi, query);
-
-	if (q.transport != EIO_WEBSOCKET)
-		return engine_error(s, wsi, head, EIO_ERROR_TRANSPORT_UNKNOWN);
-	if (q.sid.n)
-		return engine_error(s, wsi, head, EIO_ERROR_SID_UNKNOWN);
-	return engine_error(s, wsi, head, EIO_ERROR_BAD_REQUEST);
 }
 
 /* The host and port of "scheme://host:port". */
@@ -182,6 +162,85 @@ static bool origin_allowed(const struct config *c, struct lws *wsi)
 	return false;
 }
 
+/* The clients of Socket.IO 2 and older, whichever transport they begin with. */
+static void hint_version(struct server *s, int version)
+{
+	if (version != 0 && version != 4 && hint_due(s, HINT_VERSION))
+		log_event(LOG_INFO, "version_refused",
+			  "eio=%d msg=the client speaks another Engine.IO protocol than "
+			  "4; use the Socket.IO client 3 or newer",
+			  version);
+}
+
+static void hint_polling(struct server *s, struct slice origin)
+{
+	if (hint_due(s, HINT_POLLING))
+		log_event(LOG_INFO, "polling_refused",
+			  "origin=%.*s msg=a client began with long-polling, which is "
+			  "not there yet; make it begin with WebSocket: io(url, { "
+			  "transports: [\"websocket\"] })",
+			  SLICE_FMT(origin));
+}
+
+/* Pages of other origins than ours may read it, or their browsers would speak of CORS
+ * instead of the error. */
+static int engine_error(struct server *s, struct lws *wsi, bool head,
+			enum eio_error error)
+{
+	struct buf body = BUF_INIT, headers = BUF_INIT;
+	char origin_buf[HEADER_MAX];
+	struct slice origin = header(wsi, WSI_TOKEN_ORIGIN, origin_buf);
+	int result;
+
+	if (origin.n && origin_allowed(s->node->config, wsi))
+		buf_printf(&headers,
+			   "Access-Control-Allow-Origin: %.*s\r\nVary: Origin\r\n",
+			   SLICE_FMT(origin));
+	s->node->metrics.conns_refused_bad_request++;
+	buf_printf(&body, "{\"code\":%d,\"message\":\"%s\"}", (int)error,
+		   eio_error_text(error));
+	result = respond(s, wsi, head,
+			 &(struct response){.status = eio_error_status(error),
+					    .type = "application/json",
+					    .headers = buf_cstr(&headers),
+					    .body = buf_view(&body),
+					    .close = true});
+	buf_deinit(&headers);
+	buf_deinit(&body);
+	return result;
+}
+
+/* Long-polling is not there yet: its requests get the answer of a reference server whose
+ * transports are ["websocket"]. */
+static int engine_request(struct server *s, struct lws *wsi, bool head)
+{
+	char query[LWS_HTTP_HEADERS_MAX];
+	char origin[HEADER_MAX];
+	struct eio_query q = engine_query(wsi, query);
+
+	hint_version(s, q.version);
+	if (q.transport == EIO_POLLING)
+		hint_polling(s, header(wsi, WSI_TOKEN_ORIGIN, origin));
+	if (q.transport != EIO_WEBSOCKET)
+		return engine_error(s, wsi, head, EIO_ERROR_TRANSPORT_UNKNOWN);
+	if (q.sid.n)
+		return engine_error(s, wsi, head, EIO_ERROR_SID_UNKNOWN);
+	return engine_error(s, wsi, head, EIO_ERROR_BAD_REQUEST);
+}
+
+static void hint_origin(struct server *s, struct lws *wsi)
+{
+	char origin_buf[HEADER_MAX], host_buf[HEADER_MAX];
+	struct slice origin = header(wsi, WSI_TOKEN_ORIGIN, origin_buf);
+	struct slice host = header(wsi, WSI_TOKEN_HOST, host_buf);
+
+	if (hint_due(s, HINT_ORIGIN))
+		log_event(LOG_INFO, "origin_refused",
+			  "origin=%.*s host=%.*s msg=the setting origins does not allow "
+			  "pages from there to connect; add it if they may",
+			  SLICE_FMT(origin), SLICE_FMT(host));
+}
+
 /* The answer to a failed upgrade is plain text, as the reference has it. */
 static int refuse_upgrade(struct server *s, struct lws *wsi, int status, const char *why)
 {
@@ -205,6 +264,7 @@ int lws_http_upgrade(struct server *s, struct lws *wsi)
 		return refuse_upgrade(s, wsi, 404, "Not found");
 	if (!origin_allowed(n->config, wsi)) {
 		n->metrics.conns_refused_origin++;
+		hint_origin(s, wsi);
 		return refuse_upgrade(s, wsi, 403,
 				      "This origin is not allowed to connect");
 	}
@@ -226,6 +286,7 @@ int lws_http_upgrade(struct server *s, struct lws *wsi)
 		error = EIO_ERROR_BAD_VERSION;
 	else
 		return 0;
+	hint_version(s, q.version);
 	n->metrics.conns_refused_bad_request++;
 	return refuse_upgrade(s, wsi, 400, eio_error_text(error));
 }

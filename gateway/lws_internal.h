@@ -13,6 +13,10 @@
  */
 enum { LWS_HTTP_HEADERS_MAX = 16 * 1024 };
 
+/* What somebody who sets a client up has to know of, and what any client can repeat at
+ * will: told in the log at most once a minute; the metrics count each. */
+enum hint { HINT_POLLING, HINT_VERSION, HINT_ORIGIN, HINTS_N };
+
 struct server {
 	struct node *node;
 	struct lws_context *context;
@@ -21,6 +25,7 @@ struct server {
 	size_t connections;	    /* of both vhosts, WebSockets included */
 	bool paused;	/* not accepting, since too many handshakes are under way */
 	struct buf out; /* scratch of responses */
+	uint64_t hinted_ms[HINTS_N]; /* 0: not yet */
 };
 
 /* --- lws_http.c --- */

@@ -4,6 +4,8 @@ import { describe, test } from "node:test";
 import { useEcho } from "../lib/hooks.mjs";
 import { HANDSHAKE, Raw, upgrade } from "../lib/raw.mjs";
 
+const WS = "transport=websocket";
+
 describe("handshake", () => {
   const node = useEcho({
     pingInterval: 24000,
@@ -62,7 +64,6 @@ describe("handshake", () => {
     });
   }
 
-  const WS = "transport=websocket";
   for (const [name, path, message] of [
     ["EIO missing", `/socket.io/?${WS}`, "Unsupported protocol version"],
     ["EIO=3", `/socket.io/?EIO=3&${WS}`, "Unsupported protocol version"],
@@ -149,6 +150,56 @@ describe("origins", () => {
       assert.equal(answer.status, status);
     });
   }
+});
+
+// What somebody sees who sets up a client wrongly: in the log once a minute, and in the
+// browser not as a complaint about CORS.
+describe("hints", () => {
+  const node = useEcho({ origins: ["https://app.example"], logFormat: "json" });
+  const polling = (headers) =>
+    fetch(`${node.url}/socket.io/?EIO=4&transport=polling`, { headers });
+
+  test("polling is refused with a hint, once", async () => {
+    for (let i = 0; i < 3; i++) {
+      const response = await polling({ Origin: "https://app.example" });
+      assert.equal(response.status, 400);
+      assert.equal(
+        response.headers.get("access-control-allow-origin"),
+        "https://app.example",
+      );
+      assert.equal(response.headers.get("vary"), "Origin");
+    }
+    const hints = node.events("polling_refused");
+    assert.equal(hints.length, 1);
+    assert.equal(hints[0].origin, "https://app.example");
+    assert.match(hints[0].msg, /transports: \["websocket"\]/);
+  });
+
+  test("pages of other origins may not read the answer", async () => {
+    const response = await polling({ Origin: "https://evil.example" });
+    assert.equal(response.status, 400);
+    assert.equal(response.headers.get("access-control-allow-origin"), null);
+    assert.equal((await polling({})).headers.get("access-control-allow-origin"), null);
+  });
+
+  test("an origin that may not connect is named, once", async () => {
+    for (let i = 0; i < 3; i++) {
+      assert.equal((await upgrade(node, HANDSHAKE, { Origin: "https://x.example" })).status, 403);
+    }
+    const hints = node.events("origin_refused");
+    assert.equal(hints.length, 1);
+    assert.equal(hints[0].origin, "https://x.example");
+    assert.match(hints[0].msg, /origins/);
+  });
+
+  test("clients of another Engine.IO are noticed, once", async () => {
+    for (let i = 0; i < 3; i++) {
+      assert.equal((await upgrade(node, `/socket.io/?EIO=3&${WS}`)).status, 400);
+    }
+    const hints = node.events("version_refused");
+    assert.equal(hints.length, 1);
+    assert.equal(hints[0].eio, 3);
+  });
 });
 
 describe("no origins configured", () => {
