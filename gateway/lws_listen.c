@@ -230,8 +230,8 @@ enum err server_listen(struct server *s, const char *address, enum server_role r
 			continue;
 		buf_printf(error, "%s: cannot listen on %s: %s%s", key, address,
 			   strerror(errno),
-			   errno == EADDRINUSE ? "; another program has this port: stop "
-						 "it or choose another"
+			   errno == EADDRINUSE ? "; something has this port already: "
+						 "stop it or choose another"
 					       : "");
 		err = ERR_IO;
 	}

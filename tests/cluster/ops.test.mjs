@@ -5,6 +5,7 @@ import { client, close, connected, heard, join, ok, ready } from "../lib/clients
 import { ROOMS, useNode, useRedis } from "../lib/hooks.mjs";
 import { parseMetrics } from "../lib/metrics.mjs";
 import { Node } from "../lib/node.mjs";
+import { freePort, HOST } from "../lib/processes.mjs";
 import { Raw } from "../lib/raw.mjs";
 import { until, within } from "../lib/wait.mjs";
 
@@ -159,13 +160,31 @@ describe("SIGTERM", () => {
     close(socket);
   });
 
+  test("a Redis that is not there is named", async () => {
+    const at = `${HOST}:${freePort()}`;
+    const node = await Node.start(
+      { namespaces: ROOMS, redis: `redis://${at}`, logFormat: "json" },
+      { ready: false },
+    );
+    await until("it says so", () => node.events("redis_unreachable").length > 0);
+    assert.equal(node.events("redis_unreachable")[0].at, at);
+    await node.stop();
+  });
+
   test("a port that is taken is an error that names it", async () => {
     const node = await Node.start({ namespaces: ROOMS });
-    const second = new Node({ namespaces: ROOMS, opsListen: node.opsAddress });
+    const second = new Node({
+      namespaces: ROOMS,
+      opsListen: node.opsAddress,
+      logFormat: "json",
+    });
     second.spawn();
     const { code } = await within("the second ends", second.process.ended);
-    assert.notEqual(code, 0);
-    assert.ok(second.process.output.includes(node.opsAddress), second.process.output);
+    assert.equal(code, 1);
+    const [failure, ...others] = second.events("listen_failed");
+    assert.ok(failure?.msg.includes(node.opsAddress), second.process.output);
+    assert.equal(others.length, 0);
+    assert.ok(!second.process.output.includes("Sanitizer"), second.process.output);
     await node.stop();
   });
 });
