@@ -56,7 +56,8 @@ enum config_result config_load(struct config *c, int argc, char *const *argv,
 			config_file_load(&l, cmd.file);
 		set_env(&l, &cmd);
 		set_flags(&l, &cmd);
-		config_check(&l);
+		if (!l.file_lost) /* else what it holds would count as not set */
+			config_check(&l);
 		if (errors->n > errors_before)
 			result = CONFIG_WRONG;
 		else if (cmd.check)

@@ -76,6 +76,12 @@ static void check_listen(struct config_load *l)
 					     "%s stands in the list twice",
 					     config_shown(c->listen.v[i]));
 		}
+		if (c->ops_listen && strcmp(c->listen.v[i], c->ops_listen) == 0)
+			config_error(
+				l, setting_where(l, "opsListen"),
+				"%s is where clients connect (listen); write another "
+				"port, out of their reach",
+				config_shown(c->ops_listen));
 	}
 	if (c->page && c->path && strcmp(c->path, "/") == 0)
 		config_error(l, setting_where(l, "path"),

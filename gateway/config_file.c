@@ -59,6 +59,7 @@ void config_file_load(struct config_load *l, const char *path)
 	free(l->file);
 	l->file = mem_strndup(name, strlen(name));
 	f.name = l->file;
+	l->file_lost = wrong != NULL;
 	if (wrong)
 		config_error(l, l->file, "cannot be read: %s", wrong);
 	else
@@ -137,6 +138,7 @@ static void parser_error(struct config_file *f, const yaml_parser_t *parser,
 	size_t line = parser->problem_mark.line;
 	char *where = NULL;
 
+	f->l->file_lost = true;
 	if (parser->error == YAML_READER_ERROR) {
 		config_error(f->l, f->name, "is not YAML: %s, at byte %zu", problem,
 			     parser->problem_offset);

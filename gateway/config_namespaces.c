@@ -99,7 +99,7 @@ static bool read_word(struct config_file *f, const yaml_node_t *key,
 		}
 		buf_printf(&all, "%s%s", i ? ", " : "", words[i]);
 	}
-	file_error(f, key, "%s is none of %s", config_shown(text), buf_cstr(&all));
+	file_error(f, key, "%s is not one of %s", config_shown(text), buf_cstr(&all));
 	buf_deinit(&all);
 	return false;
 }

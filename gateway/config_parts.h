@@ -57,7 +57,8 @@ struct config_load {
 	struct config *c;
 	struct buf *errors;
 	const char *const *app_names;
-	char *file; /* NULL: none */
+	char *file;	/* NULL: none */
+	bool file_lost; /* it could not be read or is no YAML: who knows what it sets */
 	bool check_only;
 	struct {
 		enum config_source source;

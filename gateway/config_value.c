@@ -290,6 +290,12 @@ static bool check_address(struct config_load *l, const char *where, char **value
 	bool v6 = text[0] == '[';
 	long number;
 
+	digits = strspn(text, "0123456789");
+	if (!port && text[digits]) {
+		config_error(l, where, "%s has no port; write HOST:PORT, such as %s:3000",
+			     config_shown(text), config_name(text));
+		return false;
+	}
 	if (!port || host_n == 0 || (host_n == 1 && text[0] == '*')) {
 		const char *digits_at = port ? port + 1 : text;
 
@@ -422,7 +428,7 @@ static bool check_log_level(struct config_load *l, const char *where, char **val
 
 	if (log_level_from(*value, &level))
 		return true;
-	config_error(l, where, "%s is none of error, warn, info, debug",
+	config_error(l, where, "%s is not one of error, warn, info, debug",
 		     config_shown(*value));
 	return false;
 }

@@ -194,6 +194,11 @@ static const struct {
 	 "nowhere.yaml: cannot be read: No such file or directory\n"},
 	{"a directory", NULL, "", "--dev|--config|.",
 	 ".: cannot be read: Is a directory\n"},
+	{"missing file alone", NULL, "", "--config|nowhere.yaml",
+	 "nowhere.yaml: cannot be read: No such file or directory\n"},
+	{"broken file alone", "listen: a:80\n\tpage: no\n", "GATEHOUSE_PAGE=x", "",
+	 "conf.yaml:2: the line begins with a tab; YAML wants spaces there\n"
+	 "GATEHOUSE_PAGE: \"x\" is neither true nor false\n"},
 	{"empty file", "", "", "--dev",
 	 "conf.yaml: holds no settings; write some, such as \"listen: 127.0.0.1:3000\", "
 	 "or "
@@ -255,7 +260,7 @@ static const struct {
 	 "conf.yaml:1: path: \"x\" is no URL path; write one that begins with /, without "
 	 "?, "
 	 "#, % or spaces, such as /socket.io/\n"
-	 "conf.yaml:2: logLevel: \"loud\" is none of error, warn, info, debug\n"
+	 "conf.yaml:2: logLevel: \"loud\" is not one of error, warn, info, debug\n"
 	 "GATEHOUSE_PAGE: \"2\" is neither true nor false\n"
 	 "--max-rooms: \"no\" is not a whole number; write a whole number, from 1 to "
 	 "100000, such as 100\n"},
@@ -276,9 +281,11 @@ static const struct {
 	 "--listen: \"*:8080\" does not say on which address; write 127.0.0.1:8080 for "
 	 "this machine alone or 0.0.0.0:8080 for all its addresses\n"},
 	{"host alone", NULL, "", "--dev|--ops-listen|localhost",
-	 "--ops-listen: \"localhost\" does not say on which address; write "
-	 "127.0.0.1:3000 "
-	 "for this machine alone or 0.0.0.0:3000 for all its addresses\n"},
+	 "--ops-listen: \"localhost\" has no port; write HOST:PORT, such as "
+	 "localhost:3000\n"},
+	{"ops where clients are", NULL, "", "--dev|--listen|a:80,b:80|--ops-listen|b:80",
+	 "--ops-listen: \"b:80\" is where clients connect (listen); write another port, "
+	 "out of their reach\n"},
 	{"port too large", NULL, "", "--dev|--listen|a:65536",
 	 "--listen: \"a:65536\" does not end in a port from 0 to 65535; write HOST:PORT, "
 	 "such as 127.0.0.1:3000\n"},
@@ -386,7 +393,7 @@ static const struct {
 	 "--dev",
 	 "conf.yaml:2: \"room\" is not a key of a namespace; did you mean rooms?\n"},
 	{"auth word", "namespaces:\n- {auth: yes, name: /a}\n", "", "--dev",
-	 "conf.yaml:2: auth: \"yes\" is none of none, optional, required\n"},
+	 "conf.yaml:2: auth: \"yes\" is not one of none, optional, required\n"},
 	{"auth without secret",
 	 "namespaces:\n- {auth: required, name: /a}\n- {auth: optional, name: /b}\n", "",
 	 "--listen|a:1",
@@ -417,7 +424,8 @@ static const struct {
 	 "character, "
 	 "while scanning an alias (begun in line 5)\n"},
 	{"rule word", RULE("{match: a, join: everybody}"), "", "--dev",
-	 "conf.yaml:5: join: \"everybody\" is none of nobody, members, users, anybody\n"},
+	 "conf.yaml:5: join: \"everybody\" is not one of nobody, members, users, "
+	 "anybody\n"},
 	{"members join", RULE("{match: a, join: members}"), "", "--dev",
 	 "conf.yaml:5: join: \"members\" are in the room already; write nobody, users or "
 	 "anybody\n"},
