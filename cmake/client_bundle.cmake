@@ -1,14 +1,18 @@
-# The official Socket.IO client for the chat page: dist/socket.io.min.js of the npm package,
-# fetched when the build is configured and never committed.
+# The official Socket.IO client as browsers load it: what the reference server serves of the
+# npm package's dist/, fetched when the build is configured and never committed.
 #
-#   gatehouse_client_bundle(<variable>)   sets the path of socket.io.min.js
+#   gatehouse_client_bundle(<variable>)   sets the paths of the files
 #
 # The package is pinned by its sha512, the same that package-lock.json files hold in base64
 # as `integrity`; so it does not matter which registry, mirror or file it comes from. To move
-# to another version: tests/package.json too, so that the page and the tests use one.
+# to another version: tests/package.json too, so that browsers and the tests use one.
 set(GATEHOUSE_CLIENT_VERSION 4.8.4)
 set(GATEHOUSE_CLIENT_SHA512
   ef08ca02f55760e26c6e65209166e784f0f86c5a64aab511d3ef973a3a46166a83aaca95d4223ddd54eb69e1312f1a63c44aab5a016849166ed628632d67e400)
+set(GATEHOUSE_CLIENT_FILES
+  socket.io.js socket.io.js.map socket.io.min.js socket.io.min.js.map
+  socket.io.esm.min.js socket.io.esm.min.js.map
+  socket.io.msgpack.min.js socket.io.msgpack.min.js.map)
 set(GATEHOUSE_CLIENT_TARBALL "" CACHE FILEPATH
   "socket.io-client-${GATEHOUSE_CLIENT_VERSION}.tgz for machines without npm or network")
 
@@ -18,7 +22,7 @@ function(gatehouse_client_bundle variable)
   set(otherwise "  To use a file: put ${name} into ${dir},\n"
     "    or cmake -DGATEHOUSE_CLIENT_TARBALL=/path/to/${name} …\n"
     "    `npm pack socket.io-client@${GATEHOUSE_CLIENT_VERSION}` makes it, on any machine.\n"
-    "  To build without the chat page: cmake -DGATEHOUSE_PAGE=OFF …")
+    "  To build without the client and the chat page: cmake -DGATEHOUSE_PAGE=OFF …")
   string(CONCAT otherwise ${otherwise})
 
   if(GATEHOUSE_CLIENT_TARBALL)
@@ -40,12 +44,14 @@ function(gatehouse_client_bundle variable)
       "  its sha512 is   ${sum}\n  and should be   ${GATEHOUSE_CLIENT_SHA512}\n${otherwise}")
   endif()
 
-  set(bundle ${dir}/${sum}/package/dist/socket.io.min.js)
-  if(NOT EXISTS ${bundle})
-    file(ARCHIVE_EXTRACT INPUT ${tarball} DESTINATION ${dir}/${sum}
-      PATTERNS package/dist/socket.io.min.js package/LICENSE)
-  endif()
-  set(${variable} ${bundle} PARENT_SCOPE)
+  list(TRANSFORM GATEHOUSE_CLIENT_FILES PREPEND ${dir}/${sum}/package/dist/ OUTPUT_VARIABLE files)
+  foreach(file ${files})
+    if(NOT EXISTS ${file})
+      file(ARCHIVE_EXTRACT INPUT ${tarball} DESTINATION ${dir}/${sum}
+        PATTERNS package/dist/socket.io.* package/LICENSE)
+    endif()
+  endforeach()
+  set(${variable} ${files} PARENT_SCOPE)
 endfunction()
 
 # Let npm fetch the tarball, unless an earlier run of CMake left it. npm's cache answers
@@ -56,7 +62,7 @@ function(gatehouse_client_pack dir tarball otherwise)
   endif()
   find_program(GATEHOUSE_NPM npm)
   if(NOT GATEHOUSE_NPM)
-    message(FATAL_ERROR "The chat page needs socket.io-client@${GATEHOUSE_CLIENT_VERSION}, "
+    message(FATAL_ERROR "Browsers and the chat page need socket.io-client@${GATEHOUSE_CLIENT_VERSION}, "
       "and npm, which fetches it, is not installed.\n${otherwise}")
   endif()
   message(STATUS "Fetching socket.io-client@${GATEHOUSE_CLIENT_VERSION} with npm")

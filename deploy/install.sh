@@ -12,7 +12,7 @@ usage: deploy/install.sh [--check] GROUP…
 
 Installs what is missing of the groups, with apt, as root or through sudo.
 
-  build    compiler, CMake, libraries; npm, which fetches the client of the chat page
+  build    compiler, CMake, libraries; npm, which fetches the client for browsers
   run      Redis and HAProxy, for deploy/local.sh
   test     what tests/run.sh needs beyond those: clang and its tools, linters, Chromium
 

@@ -1,19 +1,10 @@
-/* HTTP requests: the chat page, the operators' pages, and what Engine.IO answers to those
- * that are no WebSocket. */
+/* HTTP requests: the operators' pages, and what Engine.IO answers to those that are no
+ * WebSocket. */
 #include "gateway/log.h"
 #include "gateway/lws_internal.h"
 #include "gateway/node.h"
-#include "gateway/page.h"
 
 enum { HEADER_MAX = 1024, HINT_AGAIN_MS = 60 * 1000 };
-
-struct response {
-	int status;
-	const char *type;
-	const char *headers; /* further header lines, each with its CRLF; NULL: none */
-	struct slice body;
-	bool close; /* the connection ends with it */
-};
 
 static const char *reason_phrase(int status)
 {
@@ -44,14 +35,19 @@ static bool more_follows(struct lws *wsi)
 	       lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE);
 }
 
-/* Headers and body in one write. The value the HTTP callback returns. */
-static int respond(struct server *s, struct lws *wsi, bool head, const struct response *r)
+/* Headers and body in one write, unless the body can wait for the peer to take it. */
+int lws_http_respond(struct server *s, struct lws *wsi, bool head,
+		     const struct lws_response *r)
 {
 	struct buf *b = &s->out;
+	struct slice body = head || r->status == 304 ? SLICE_EMPTY : r->body;
+	bool more = more_follows(wsi);
 	/* Of a node that stops: what comes next goes to another, over another connection.
 	 */
-	bool close = r->close || more_follows(wsi) || node_is_stopping(s->node);
-	bool last;
+	bool close = r->close || more || node_is_stopping(s->node);
+	/* Where more follows lws is done with the connection when this returns. */
+	bool later = r->lasting && body.n && !more;
+	bool failed;
 
 	buf_clear(b);
 	buf_reserve(b, LWS_PRE);
@@ -61,13 +57,17 @@ static int respond(struct server *s, struct lws *wsi, bool head, const struct re
 		   "X-Content-Type-Options: nosniff\r\nConnection: %s\r\n\r\n",
 		   r->status, reason_phrase(r->status), r->type, r->body.n,
 		   r->headers ? r->headers : "", close ? "close" : "keep-alive");
-	if (!head && r->status != 304)
-		buf_slice(b, r->body);
-	last = lws_write(wsi, b->p + LWS_PRE, b->n - LWS_PRE, LWS_WRITE_HTTP_FINAL) < 0 ||
-	       close || lws_http_transaction_completed(wsi);
+	if (!later)
+		buf_slice(b, body);
+	failed = lws_write(wsi, b->p + LWS_PRE, b->n - LWS_PRE,
+			   later ? LWS_WRITE_HTTP : LWS_WRITE_HTTP_FINAL) < 0;
 	buf_clear(b);
 	buf_trim(b, NODE_SCRATCH_KEEP);
-	return last ? -1 : 0;
+	if (failed)
+		return -1;
+	if (later)
+		return lws_files_send(wsi, body, close);
+	return close || lws_http_transaction_completed(wsi) ? -1 : 0;
 }
 
 /* Copy a header; empty if it is absent or longer than HEADER_MAX. */
@@ -199,12 +199,13 @@ static int engine_error(struct server *s, struct lws *wsi, bool head,
 	s->node->metrics.conns_refused_bad_request++;
 	buf_printf(&body, "{\"code\":%d,\"message\":\"%s\"}", (int)error,
 		   eio_error_text(error));
-	result = respond(s, wsi, head,
-			 &(struct response){.status = eio_error_status(error),
-					    .type = "application/json",
-					    .headers = buf_cstr(&headers),
-					    .body = buf_view(&body),
-					    .close = true});
+	result =
+		lws_http_respond(s, wsi, head,
+				 &(struct lws_response){.status = eio_error_status(error),
+							.type = "application/json",
+							.headers = buf_cstr(&headers),
+							.body = buf_view(&body),
+							.close = true});
 	buf_deinit(&headers);
 	buf_deinit(&body);
 	return result;
@@ -244,11 +245,11 @@ static void hint_origin(struct server *s, struct lws *wsi)
 /* The answer to a failed upgrade is plain text, as the reference has it. */
 static int refuse_upgrade(struct server *s, struct lws *wsi, int status, const char *why)
 {
-	respond(s, wsi, false,
-		&(struct response){.status = status,
-				   .type = "text/html",
-				   .body = slice_str(why),
-				   .close = true});
+	lws_http_respond(s, wsi, false,
+			 &(struct lws_response){.status = status,
+						.type = "text/html",
+						.body = slice_str(why),
+						.close = true});
 	return -1;
 }
 
@@ -293,61 +294,22 @@ int lws_http_upgrade(struct server *s, struct lws *wsi)
 
 /* --- pages --- */
 
-static int not_found(struct server *s, struct lws *wsi, bool head)
+static int client_request(struct server *s, struct lws *wsi, bool head, struct slice path)
 {
-	return respond(s, wsi, head,
-		       &(struct response){.status = 404,
-					  .type = "text/plain; charset=utf-8",
-					  .body = SLICE_LIT("not found\n")});
-}
-
-/* Does If-None-Match name this tag? A weak tag counts. */
-static bool has_etag(struct lws *wsi, const char *etag)
-{
-	char have[HEADER_MAX];
-
-	return header(wsi, WSI_TOKEN_HTTP_IF_NONE_MATCH, have).n && strstr(have, etag);
-}
-
-static int page(struct server *s, struct lws *wsi, bool head, struct slice path)
-{
-	const struct page_file *f = page_find(path);
-	struct buf headers = BUF_INIT;
 	int result;
 
-	if (!f)
-		return not_found(s, wsi, head);
-	buf_printf(&headers,
-		   "ETag: %s\r\nCache-Control: no-cache\r\n"
-		   "Content-Security-Policy: default-src 'self'; connect-src 'self' ws: "
-		   "wss:; "
-		   "frame-ancestors 'none'; base-uri 'none'; form-action 'none'\r\n"
-		   "Referrer-Policy: no-referrer\r\n",
-		   f->etag);
-	result = respond(s, wsi, head,
-			 &(struct response){.status = has_etag(wsi, f->etag) ? 304 : 200,
-					    .type = f->type,
-					    .headers = buf_cstr(&headers),
-					    .body = slice_of(f->p, f->n)});
-	buf_deinit(&headers);
-	return result;
-}
-
-static int client_request(struct server *s, struct lws *wsi, int method,
-			  struct slice path)
-{
-	bool head = method == LWSHUMETH_HEAD;
-
-	if (is_engine_path(s->node->config, path))
-		return engine_request(s, wsi, head);
-	if (s->node->config->page)
-		return page(s, wsi, head, path);
-	return not_found(s, wsi, head);
+	if (lws_files_request(s, wsi, head, path, &result))
+		return result;
+	return lws_http_respond(
+		s, wsi, head,
+		&(struct lws_response){.status = 404,
+				       .type = "text/plain; charset=utf-8",
+				       .body = SLICE_LIT("not found\n")});
 }
 
 static int ops_request(struct server *s, struct lws *wsi, int method, struct slice path)
 {
-	struct response r = {.status = 200, .type = "text/plain; charset=utf-8"};
+	struct lws_response r = {.status = 200, .type = "text/plain; charset=utf-8"};
 	struct buf body = BUF_INIT;
 	int result;
 
@@ -369,7 +331,7 @@ static int ops_request(struct server *s, struct lws *wsi, int method, struct sli
 		buf_str(&body, "not found; here are /healthz, /readyz and /metrics\n");
 	}
 	r.body = buf_view(&body);
-	result = respond(s, wsi, method == LWSHUMETH_HEAD, &r);
+	result = lws_http_respond(s, wsi, method == LWSHUMETH_HEAD, &r);
 	buf_deinit(&body);
 	return result;
 }
@@ -382,13 +344,14 @@ int lws_http_request(struct server *s, struct lws *wsi, enum server_role role)
 	if (role == SERVER_CLIENTS && is_engine_path(s->node->config, path))
 		return engine_request(s, wsi, method == LWSHUMETH_HEAD);
 	if (method != LWSHUMETH_GET && method != LWSHUMETH_HEAD)
-		return respond(
+		return lws_http_respond(
 			s, wsi, false,
-			&(struct response){.status = 405,
-					   .type = "text/plain; charset=utf-8",
-					   .headers = "Allow: GET, HEAD\r\n",
-					   .body = SLICE_LIT("GET and HEAD only\n"),
-					   .close = true});
-	return role == SERVER_OPS ? ops_request(s, wsi, method, path)
-				  : client_request(s, wsi, method, path);
+			&(struct lws_response){.status = 405,
+					       .type = "text/plain; charset=utf-8",
+					       .headers = "Allow: GET, HEAD\r\n",
+					       .body = SLICE_LIT("GET and HEAD only\n"),
+					       .close = true});
+	return role == SERVER_OPS
+		       ? ops_request(s, wsi, method, path)
+		       : client_request(s, wsi, method == LWSHUMETH_HEAD, path);
 }

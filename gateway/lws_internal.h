@@ -30,11 +30,37 @@ struct server {
 
 /* --- lws_http.c --- */
 
+struct lws_response {
+	int status;
+	const char *type;
+	const char *headers; /* further header lines, each with its CRLF; NULL: none */
+	struct slice body;
+	bool lasting; /* the body lives as long as the program, and need not be copied */
+	bool close;   /* the connection ends with it */
+};
+
+/* Answer a request; the callback's return value. `head`: it was a HEAD. */
+int lws_http_respond(struct server *s, struct lws *wsi, bool head,
+		     const struct lws_response *r);
+
 /* Answer a request; the callback's return value. */
 int lws_http_request(struct server *s, struct lws *wsi, enum server_role role);
 /* Judge a WebSocket upgrade: 0 to go on, else the answer was sent and the connection
  * ends. */
 int lws_http_upgrade(struct server *s, struct lws *wsi);
+
+/* --- lws_files.c --- */
+
+/* Answer with a file of the program, if one is served at `path`. False: there is none;
+ * else `*result` is the callback's return value. */
+bool lws_files_request(struct server *s, struct lws *wsi, bool head, struct slice path,
+		       int *result);
+/* The headers were sent: send `body` as the peer takes it, without a copy, and then end
+ * the connection or not. The callback's return value. */
+int lws_files_send(struct lws *wsi, struct slice body, bool close);
+/* The connection that is being sent a file is writable, or gone. */
+int lws_files_on_writable(struct lws *wsi);
+void lws_files_on_destroy(struct lws *wsi);
 
 /* --- lws_ws.c --- */
 

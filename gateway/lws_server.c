@@ -50,11 +50,15 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 		s->connections++;
 		return 0;
 	case LWS_CALLBACK_WSI_DESTROY:
+		if (role == SERVER_CLIENTS)
+			lws_files_on_destroy(wsi);
 		s->connections--;
 		lws_listen_update(s);
 		return 0;
 	case LWS_CALLBACK_HTTP:
 		return lws_http_request(s, wsi, role);
+	case LWS_CALLBACK_HTTP_WRITEABLE:
+		return role == SERVER_CLIENTS ? lws_files_on_writable(wsi) : 0;
 	case LWS_CALLBACK_HTTP_BODY:
 		return -1; /* no request with a body is answered with more than an error
 			    */

@@ -53,6 +53,8 @@
 	  "Binary attachments one event may carry")                                       \
 	X(LIST, origins, "origins", NONE, 0, 0, "", "*",                                  \
 	  "Browser origins that may connect: https://app.example, \"same\" for pages this server was asked for by the same host, \"*\" for any; requests without an Origin header are no browser's and pass") \
+	X(BOOL, serve_client, "serveClient", NONE, 0, 0, "true", NULL,                    \
+	  "Serve the official client below the path: /socket.io/socket.io.min.js and so on") \
 	X(BOOL, page, "page", NONE, 0, 0, "false", "true",                                \
 	  "Serve the chat page at / and the official client it uses")                     \
 	X(INT, max_conns, "maxConns", COUNT, 1, 10000000, "100000", "10000",                 \

@@ -73,8 +73,8 @@ describe("a minute with the official client", () => {
     .find(existsSync);
 
   test("in a browser", { skip: !chromium && "no Chromium here" }, async (t) => {
-    if ((await fetch(`${node.url}/socket.io.min.js`)).status === 404) {
-      t.skip("built without the page and its client");
+    if ((await fetch(`${node.url}/socket.io/socket.io.min.js`)).status === 404) {
+      t.skip("built without the client");
       return;
     }
     const { chromium: playwright } = await import("playwright-core");
