@@ -213,7 +213,7 @@ install_missing() {
 	mapfile -t wanted < <(printf '%s\n' "${wanted[@]}" | sort -u)
 	say "  packages: ${wanted[*]}"
 	forbid_services
-	step "$log" "apt-get install" apt_get install --no-install-recommends "${wanted[@]}" ||
+	step "$log" "apt-get install (may take minutes)" apt_get install --no-install-recommends "${wanted[@]}" ||
 		fail "apt-get install failed."
 	allow_services
 	disable_services "${wanted[@]}"
