@@ -151,8 +151,7 @@ describe("readers of large files", () => {
     await until("the whole answer", () => peer.answers().length === 1);
     assert.ok(Date.now() - start > 6000, "it was slow");
     assert.equal(digest(peer.answers()[0].body), digest(original("socket.io.js.map")));
-    peer.ask("/socket.io/socket.io.min.js");
-    await until("the next answer", () => peer.answers().length === 2);
+    // The connection may have ended meanwhile: to the node it is idle once the kernel has all.
     peer.socket.destroy();
   });
 
