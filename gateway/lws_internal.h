@@ -22,7 +22,7 @@ struct server {
 	struct lws_context *context;
 	struct lws_vhost *vhost;
 	struct listener *listeners; /* singly linked */
-	size_t connections;	    /* of both vhosts, WebSockets included */
+	size_t connections;	    /* all that lws has, WebSockets included */
 	bool paused;	/* not accepting, since too many handshakes are under way */
 	struct buf out; /* scratch of responses */
 	uint64_t hinted_ms[HINTS_N]; /* 0: not yet */
