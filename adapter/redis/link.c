@@ -524,6 +524,8 @@ void redis_link_tick(struct redis_link *l, uint64_t now)
 	case REDIS_LINK_CONNECTING:
 		if (now >= l->due_ms)
 			unreachable(l, "no connection within the time limit");
+		else
+			wire_tick(l->wire, now, l->due_ms);
 		break;
 	case REDIS_LINK_GREETING:
 	case REDIS_LINK_READY:

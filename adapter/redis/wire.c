@@ -35,7 +35,9 @@ struct wire {
 	uv_connect_t connect;
 	uv_write_t write;
 	struct addrinfo *addresses, *address;
-	struct buf sent; /* what `write` is sending */
+	uint64_t due_ms;	 /* of the whole try, as last told */
+	uint64_t address_due_ms; /* 0: not known yet */
+	struct buf sent;	 /* what `write` is sending */
 	char in[WIRE_READ_BYTES];
 };
 
@@ -102,6 +104,7 @@ static void connect_failed(struct wire *w, int status)
 	}
 	w->state = WIRE_NEXT;
 	w->address = w->address->ai_next;
+	w->address_due_ms = 0;
 	uv_close(&w->handle, on_handle_closed);
 }
 
@@ -109,7 +112,7 @@ static void on_connected(uv_connect_t *req, int status)
 {
 	struct wire *w = req->data;
 
-	if (w->state == WIRE_CLOSED)
+	if (w->state == WIRE_CLOSED || w->state == WIRE_NEXT) /* its handle closes */
 		return;
 	assert(w->state == WIRE_CONNECTING);
 	if (status) {
@@ -200,6 +203,24 @@ struct wire *wire_open(uv_loop_t *loop, const struct wire_target *target,
 	*why = uv_strerror(status);
 	wire_free(w);
 	return NULL;
+}
+
+void wire_tick(struct wire *w, uint64_t now, uint64_t due_ms)
+{
+	size_t left = 0;
+
+	if (w->state != WIRE_CONNECTING || !w->address || now >= due_ms)
+		return;
+	for (const struct addrinfo *a = w->address; a; a = a->ai_next)
+		left++;
+	/* Of what is left: resolving took some, and a refusal took less than its share.
+	 */
+	if (w->address_due_ms == 0 || w->due_ms != due_ms) {
+		w->due_ms = due_ms;
+		w->address_due_ms = now + (due_ms - now) / left;
+	}
+	if (left > 1 && now >= w->address_due_ms)
+		connect_failed(w, UV_ETIMEDOUT);
 }
 
 static void on_written(uv_write_t *req, int status)

@@ -36,6 +36,10 @@ struct wire *wire_open(uv_loop_t *loop, const struct wire_target *target,
  * unless an earlier rest is still on its way: then it is unchanged, and the caller comes
  * again. False: broken; on_broken is not called. */
 bool wire_send(struct wire *w, struct buf *out);
+/* While it connects: of the addresses of a host each has an equal share of the time until
+ * `due_ms`, so that one that says nothing does not keep it from the next. The owner ends
+ * the try itself at `due_ms`. */
+void wire_tick(struct wire *w, uint64_t now, uint64_t due_ms);
 /* Bytes queued in libuv. */
 size_t wire_backlog(const struct wire *w);
 void wire_close(struct wire *w);

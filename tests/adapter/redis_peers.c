@@ -1,6 +1,9 @@
 /* Others on the same Redis: what peers that are no Gatehouse nodes publish, what this
  * node subscribes to, and servers that do not want us. */
+#include <arpa/inet.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "test.h"
@@ -138,6 +141,85 @@ static void test_tcp(void)
 	node_end(b);
 }
 
+/* The linker puts this in uv_getaddrinfo's place: "several.test" has two addresses,
+ * 127.0.0.2 and 127.0.0.1. */
+int __real_uv_getaddrinfo(uv_loop_t *loop, uv_getaddrinfo_t *req, uv_getaddrinfo_cb cb,
+			  const char *node, const char *service,
+			  const struct addrinfo *hints);
+int __wrap_uv_getaddrinfo(uv_loop_t *loop, uv_getaddrinfo_t *req, uv_getaddrinfo_cb cb,
+			  const char *node, const char *service,
+			  const struct addrinfo *hints);
+
+static uv_getaddrinfo_cb resolved;
+static char resolved_port[8];
+
+static void on_second_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *second)
+{
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+	struct addrinfo *first = NULL;
+
+	CHECK(getaddrinfo("127.0.0.2", resolved_port, &hints, &first) == 0);
+	first->ai_next = second;
+	resolved(req, status, first);
+}
+
+int __wrap_uv_getaddrinfo(uv_loop_t *loop, uv_getaddrinfo_t *req, uv_getaddrinfo_cb cb,
+			  const char *node, const char *service,
+			  const struct addrinfo *hints)
+{
+	if (strcmp(node, "several.test") != 0)
+		return __real_uv_getaddrinfo(loop, req, cb, node, service, hints);
+	resolved = cb;
+	snprintf(resolved_port, sizeof(resolved_port), "%s", service);
+	return __real_uv_getaddrinfo(loop, req, on_second_resolved, "127.0.0.1", service,
+				     hints);
+}
+
+enum { BLACKHOLE_FDS = 5 };
+
+/* An address that takes no connection and refuses none: a listener that never accepts,
+ * its queue full. */
+static void blackhole(uint16_t port, int fds[BLACKHOLE_FDS])
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+
+	CHECK(inet_pton(AF_INET, "127.0.0.2", &in.sin_addr) == 1);
+	for (size_t i = 0; i < BLACKHOLE_FDS; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		CHECK(fds[i] >= 0);
+		if (i == 0) {
+			CHECK(bind(fds[0], (struct sockaddr *)&in, sizeof(in)) == 0);
+			CHECK(listen(fds[0], 0) == 0);
+		} else {
+			(void)connect(fds[i], (struct sockaddr *)&in, sizeof(in));
+		}
+	}
+}
+
+/* The first of several addresses says nothing: the second has its turn in the same try.
+ */
+static void test_silent_address(void)
+{
+	struct setup s = setup_of(&server);
+	int fds[BLACKHOLE_FDS];
+	struct node *n;
+
+	blackhole(server.port, fds);
+	s.r.path = NULL;
+	s.r.port = server.port;
+	s.r.reply_timeout_ms = 1000;
+	s.r.host = "127.0.0.2";
+	n = node_new(&s, "AAAAAA");
+	WAIT(strings_count(&n->logs, "redis_unreachable") > 0); /* it is silent */
+	node_end(n);
+	s.r.host = "several.test";
+	n = node_up(&s, "AAAAAA");
+	CHECK(strings_count(&n->logs, "redis_unreachable") == 0);
+	node_end(n);
+	for (size_t i = 0; i < BLACKHOLE_FDS; i++)
+		close(fds[i]);
+}
+
 /* Never up, and the log says why; a node that may is up. */
 static void refused(const struct setup *s, const char *id)
 {
@@ -235,6 +317,7 @@ int main(void)
 	test_channels();
 	test_large();
 	test_tcp();
+	test_silent_address();
 	test_refusals();
 	test_demoted();
 	ok = harness_end();
