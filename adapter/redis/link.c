@@ -244,7 +244,7 @@ static void connect_now(struct redis_link *l, uint64_t now)
 	set_state(l, REDIS_LINK_CONNECTING);
 	l->due_ms = now + l->o.reply_timeout_ms;
 	resp_reader_free(l->reader);
-	l->reader = resp_reader_new();
+	l->reader = resp_reader_new(REDIS_STRING_MAX);
 	l->wire = wire_open(l->core->options.loop, &l->o.target, &wire_events, l,
 			    &l->handles, &why);
 	if (!l->wire)

@@ -48,7 +48,13 @@ struct redis_link_options {
 	uint64_t reply_timeout_ms, backoff_ms_min, backoff_ms_max;
 };
 
-enum { REDIS_RUN_ID_MAX = 48 };
+enum {
+	REDIS_RUN_ID_MAX = 48,
+	/* One string that Redis sends, see resp_reader_new. More than the largest message
+	 * a node may be set to take from a client (100 MiB), and far less than what Redis
+	 * lets anybody publish (512 MB). */
+	REDIS_STRING_MAX = 128 * 1024 * 1024,
+};
 
 enum redis_greet { GREET_AUTH, GREET_SELECT, GREET_SETNAME, GREET_INFO, GREET_N };
 

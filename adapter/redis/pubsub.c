@@ -6,8 +6,9 @@
 #include "proto/mem.h"
 
 enum {
-	BATCH_MAX = 256,	       /* names in one command */
-	BACKLOG_BYTES_MAX = 256 * 1024 /* then the rest waits for a later turn */
+	BATCH_MAX = 256,		/* names in one command */
+	BACKLOG_BYTES_MAX = 256 * 1024, /* then the rest waits for a later turn */
+	TELL_AGAIN_MS = 30000		/* of messages that are too large */
 };
 
 enum channel_kind {
@@ -303,6 +304,27 @@ bool redis_pubsub_restored(const struct redis_pubsub *p)
 	return p->link->state == REDIS_LINK_READY && p->restoring == 0;
 }
 
+/* It was passed over, see resp_reader_new. The connection stays: whoever publishes such
+ * things again and again must not keep the cluster's nodes from their messages. */
+static void too_large(struct redis_pubsub *p, struct slice channel, int64_t bytes)
+{
+	struct redis_core *c = p->core;
+	uint64_t now = redis_core_now(c);
+	struct buf text = BUF_INIT;
+
+	c->stats.received++;
+	c->stats.received_bytes += (uint64_t)bytes;
+	c->stats.malformed++;
+	if (p->too_large_ms && now - p->too_large_ms < TELL_AGAIN_MS)
+		return;
+	p->too_large_ms = now;
+	redis_core_quote(&text, channel);
+	redis_core_log(c, ADAPTER_LOG_WARN, "redis_message_too_large",
+		       "bytes=%lld bytes_max=%d channel=%s", (long long)bytes,
+		       REDIS_STRING_MAX, buf_cstr(&text));
+	buf_deinit(&text);
+}
+
 static void deliver(struct redis_pubsub *p, struct slice nsp, struct slice message)
 {
 	struct redis_core *c = p->core;
@@ -323,7 +345,8 @@ static void deliver(struct redis_pubsub *p, struct slice nsp, struct slice messa
 }
 
 /* A channel we subscribed to by name. */
-static void on_message(struct redis_pubsub *p, struct slice channel, struct slice message)
+static void on_message(struct redis_pubsub *p, struct slice channel,
+		       const struct resp *message)
 {
 	struct channel *ch = table_get(&p->channels, channel);
 	struct slice nsp, room;
@@ -331,23 +354,29 @@ static void on_message(struct redis_pubsub *p, struct slice channel, struct slic
 	/* Not wanted any more: its UNSUBSCRIBE is on the way. */
 	if (!ch || !is_wanted(ch) || p->core->closing)
 		return;
-	if (cluster_parse_channel(buf_view(&p->core->key), channel, &nsp, &room) ==
-	    ERR_OK)
-		deliver(p, nsp, message);
+	if (message->type == RESP_INT)
+		too_large(p, channel, message->i);
+	else if (cluster_parse_channel(buf_view(&p->core->key), channel, &nsp, &room) ==
+		 ERR_OK)
+		deliver(p, nsp, message->s);
 }
 
 /* The pattern's `?` takes any byte, so it hears rooms that are no ids. Those are
  * subscribed to by name where they have members, and come as that. */
 static void on_pmessage(struct redis_pubsub *p, struct slice channel,
-			struct slice message)
+			const struct resp *message)
 {
 	struct slice nsp, room;
 
 	if (p->core->closing || cluster_parse_channel(buf_view(&p->core->key), channel,
 						      &nsp, &room) != ERR_OK)
 		return;
-	if (is_own_id(p, room))
-		deliver(p, nsp, message);
+	if (!is_own_id(p, room))
+		return;
+	if (message->type == RESP_INT)
+		too_large(p, channel, message->i);
+	else
+		deliver(p, nsp, message->s);
 }
 
 static void on_confirmed(struct redis_pubsub *p, struct table *t, struct slice name)
@@ -386,9 +415,9 @@ void redis_pubsub_on_push(struct redis_pubsub *p, const struct resp *r)
 	}
 	kind = r->v[0].s;
 	if (slice_eq(kind, SLICE_LIT("message")))
-		on_message(p, r->v[1].s, r->v[2].s);
+		on_message(p, r->v[1].s, &r->v[2]);
 	else if (slice_eq(kind, SLICE_LIT("pmessage")) && r->n >= 4)
-		on_pmessage(p, r->v[2].s, r->v[3].s);
+		on_pmessage(p, r->v[2].s, &r->v[3]);
 	else if (slice_eq(kind, SLICE_LIT("subscribe")) ||
 		 slice_eq(kind, SLICE_LIT("unsubscribe")))
 		on_confirmed(p, &p->channels, r->v[1].s);

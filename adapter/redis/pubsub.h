@@ -11,10 +11,11 @@ struct redis_pubsub {
 	struct redis_core *core;
 	struct redis_link *link;
 	struct table channels, patterns;
-	struct link dirty;   /* channels with a command to send */
-	struct link waiting; /* channels whose subscriber waits, by deadline */
-	struct link live;    /* channels whose subscriber hears so in the next turn */
-	size_t restoring;    /* channels not confirmed since the connection was made */
+	struct link dirty;     /* channels with a command to send */
+	struct link waiting;   /* channels whose subscriber waits, by deadline */
+	struct link live;      /* channels whose subscriber hears so in the next turn */
+	size_t restoring;      /* channels not confirmed since the connection was made */
+	uint64_t too_large_ms; /* when one was told of */
 	struct cluster_rooms decoded;
 	struct buf scratch;
 };

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <hiredis/hiredis.h>
 
@@ -12,6 +13,8 @@ enum {
 	RESP_NODES_MAX = 1 << 20,
 	/* Kept from one reply to the next; a large message may need more for itself. */
 	RESP_KEEP_BYTES = 256 * 1024,
+	/* A status or error; Redis's are short. */
+	RESP_LINE_MAX = 64 * 1024,
 	NUMBER_MAX = 24
 };
 
@@ -63,8 +66,25 @@ struct place {
 	size_t first; /* its first element in `nodes` */
 };
 
+/* Where in the stream the next byte is, before hiredis has it: it would keep up to
+ * 512 MB of one string. */
+enum framing {
+	FRAMING_TYPE,	/* of the next line: its first byte */
+	FRAMING_LINE,	/* hiredis takes it */
+	FRAMING_LENGTH, /* of a string: gathered in `length` */
+	FRAMING_STRING, /* `left` bytes of it, CRLF included, for hiredis */
+	FRAMING_SKIP,	/* or for nobody */
+};
+
 struct resp_reader {
 	redisReader *hiredis;
+	size_t bytes_max;
+	enum framing framing;
+	char length[NUMBER_MAX]; /* "$<number>\r\n" */
+	size_t length_n, line_n;
+	uint64_t left;
+	struct buf passed; /* what hiredis is to have of the bytes at hand */
+	const char *why;   /* ours; NULL: hiredis's */
 	struct resp *nodes;
 	struct place *places;
 	size_t n, cap;
@@ -125,6 +145,10 @@ static void *on_string(const redisReadTask *task, char *s, size_t n)
 				 : task->type == REDIS_REPLY_STATUS ? RESP_STATUS
 								    : RESP_STR);
 
+	if (n > r->bytes_max || r->bytes.n > 2 * r->bytes_max - n) {
+		r->why = "a reply that is too large";
+		return NULL;
+	}
 	r->places[i].bytes = r->bytes.n;
 	r->nodes[i].s.n = n;
 	buf_append(&r->bytes, s, n);
@@ -179,7 +203,7 @@ static void on_free(void *object)
 	(void)object;
 }
 
-struct resp_reader *resp_reader_new(void)
+struct resp_reader *resp_reader_new(size_t bytes_max)
 {
 	static redisReplyObjectFunctions functions = {
 		.createString = on_string,
@@ -194,6 +218,7 @@ struct resp_reader *resp_reader_new(void)
 	};
 	struct resp_reader *r = mem_zalloc(1, sizeof(*r));
 
+	r->bytes_max = bytes_max;
 	r->hiredis = redisReaderCreateWithFunctions(&functions);
 	if (!r->hiredis)
 		abort(); /* out of memory, as in mem.c */
@@ -210,14 +235,101 @@ void resp_reader_free(struct resp_reader *r)
 	redisReaderFree(r->hiredis);
 	free(r->nodes);
 	free(r->places);
+	buf_deinit(&r->passed);
 	buf_deinit(&r->bytes);
 	free(r);
 }
 
+static enum err broken(struct resp_reader *r, const char *why)
+{
+	r->why = why;
+	return ERR_IO;
+}
+
+/* `length` is whole: take the string it announces, or turn it into an integer. */
+static enum err begin_string(struct resp_reader *r)
+{
+	uint64_t n = 0;
+
+	r->framing = FRAMING_TYPE; /* "$-1", or what hiredis will refuse */
+	for (size_t i = 1; i < r->length_n && r->length[i] != '\r'; i++) {
+		if (r->length[i] < '0' || r->length[i] > '9') {
+			buf_append(&r->passed, r->length, r->length_n);
+			return ERR_OK;
+		}
+		if (n > UINT32_MAX)
+			return broken(r, "a string of more than 4 GB");
+		n = n * 10 + (uint64_t)(r->length[i] - '0');
+	}
+	r->left = n + 2;
+	r->framing = FRAMING_STRING;
+	if (n > r->bytes_max) {
+		r->framing = FRAMING_SKIP;
+		r->length[0] = ':';
+	}
+	buf_append(&r->passed, r->length, r->length_n);
+	return ERR_OK;
+}
+
+/* Take some of `n` bytes; *taken says how many. */
+static enum err take(struct resp_reader *r, const uint8_t *p, size_t n, size_t *taken)
+{
+	const uint8_t *end;
+	enum framing was = r->framing;
+
+	switch (was) {
+	case FRAMING_TYPE:
+		*taken = 0;
+		r->framing = *p == '$' ? FRAMING_LENGTH : FRAMING_LINE;
+		r->length_n = r->line_n = 0;
+		return ERR_OK;
+	case FRAMING_LINE:
+		end = memchr(p, '\n', n);
+		*taken = end ? (size_t)(end - p) + 1 : n;
+		r->line_n += *taken;
+		if (r->line_n > RESP_LINE_MAX)
+			return broken(r, "a line that is too long");
+		if (end)
+			r->framing = FRAMING_TYPE;
+		buf_append(&r->passed, p, *taken);
+		return ERR_OK;
+	case FRAMING_LENGTH:
+		*taken = 1;
+		if (r->length_n == sizeof(r->length))
+			return broken(r, "a length that is too long");
+		r->length[r->length_n++] = (char)*p;
+		return *p == '\n' ? begin_string(r) : ERR_OK;
+	case FRAMING_STRING:
+	case FRAMING_SKIP:
+		*taken = n < r->left ? n : (size_t)r->left;
+		r->left -= *taken;
+		if (r->left == 0)
+			r->framing = FRAMING_TYPE;
+		if (was == FRAMING_STRING)
+			buf_append(&r->passed, p, *taken);
+		return ERR_OK;
+	}
+	return ERR_IO;
+}
+
 enum err resp_reader_feed(struct resp_reader *r, const uint8_t *p, size_t n)
 {
-	return redisReaderFeed(r->hiredis, (const char *)p, n) == REDIS_OK ? ERR_OK
-									   : ERR_IO;
+	enum err err = ERR_OK;
+
+	while (n && !err) {
+		size_t taken = 0;
+
+		err = take(r, p, n, &taken);
+		p += taken;
+		n -= taken;
+	}
+	/* At once: hiredis takes its time for each piece. */
+	if (!err && r->passed.n &&
+	    redisReaderFeed(r->hiredis, (const char *)r->passed.p, r->passed.n) !=
+		    REDIS_OK)
+		err = ERR_IO;
+	buf_clear(&r->passed);
+	return err;
 }
 
 enum err resp_reader_next(struct resp_reader *r, const struct resp **reply)
@@ -248,5 +360,5 @@ enum err resp_reader_next(struct resp_reader *r, const struct resp **reply)
 
 const char *resp_reader_why(const struct resp_reader *r)
 {
-	return r->hiredis->errstr;
+	return r->why ? r->why : r->hiredis->errstr;
 }

@@ -31,7 +31,10 @@ static inline bool resp_is_array(const struct resp *r, size_t n)
 
 struct resp_reader;
 
-struct resp_reader *resp_reader_new(void);
+/* A string of more than `bytes_max` is passed over without being kept: its length comes
+ * in its place, as a RESP_INT. A reply whose strings are more than twice that
+ * together, which no message of a subscription can be, breaks the stream. */
+struct resp_reader *resp_reader_new(size_t bytes_max);
 void resp_reader_free(struct resp_reader *r);
 /* Hand over bytes as they came. Pieces of some kilobytes are best: hiredis moves what it
  * holds each time it has consumed one. ERR_IO: the reader is broken, as below. */

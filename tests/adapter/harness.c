@@ -41,6 +41,15 @@ size_t strings_count(const struct strings *s, const char *line)
 	return n;
 }
 
+size_t strings_find(const struct strings *s, const char *start, const char *part)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		n += strncmp(s->v[i], start, strlen(start)) == 0 && strstr(s->v[i], part);
+	return n;
+}
+
 /* --- the loop --- */
 
 uint64_t clock_ms(void)
@@ -191,6 +200,8 @@ static void on_log(void *ctx, enum adapter_log_level level, const char *id,
 			n->code, id, text);
 	buf_printf(&line, "%s", id);
 	strings_push(&n->logs, &line);
+	buf_printf(&line, "%s %s", id, text);
+	strings_push(&n->told, &line);
 	buf_deinit(&line);
 }
 
@@ -293,6 +304,7 @@ void node_free(struct node *n)
 	strings_clear(&n->heard);
 	strings_clear(&n->lost);
 	strings_clear(&n->logs);
+	strings_clear(&n->told);
 	free(n);
 }
 

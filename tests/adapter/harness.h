@@ -21,6 +21,9 @@ struct strings {
 void strings_clear(struct strings *s);
 size_t strings_count(const struct strings *s, const char *line);
 
+/* How many begin with `start` and hold `part`. */
+size_t strings_find(const struct strings *s, const char *start, const char *part);
+
 struct node {
 	struct adapter *a;
 	uv_loop_t *loop;
@@ -29,7 +32,8 @@ struct node {
 	/* "/nsp rooms=a,b except=c flags=1 e:text", " foreign" */
 	struct strings heard;
 	struct strings lost; /* "/nsp#room sid user" */
-	struct strings logs; /* "id text" */
+	struct strings logs; /* "id" */
+	struct strings told; /* "id text", of the same lines */
 	unsigned ups, downs, gaps, presence_lost;
 	bool up, closing, closed;
 };

@@ -122,6 +122,41 @@ static void test_large(void)
 	node_end(b);
 }
 
+static void publish_x(const char *channel, long long n)
+{
+	server_ask(&server, "EVAL %s 0 %s %lld",
+		   "return redis.call('PUBLISH', ARGV[1], string.rep('x', ARGV[2]))",
+		   channel, n);
+}
+
+/* A message that no node can want: passed over, whatever it is in, and told of. */
+static void test_too_large(void)
+{
+	enum { MAX = 128 << 20 };
+	struct setup s = setup_of(&server);
+	struct node *a = node_up(&s, "AAAAAA");
+	struct adapter_stats stats;
+
+	/* Redis itself would cut whoever is that far behind. */
+	server_ask(&server, "CONFIG SET client-output-buffer-limit %s", "pubsub 0 0 0");
+	join(a, "r");
+	publish_x("socket.io#/#r#", MAX + 1);
+	fence(a);
+	CHECK(strings_count(&a->logs, "redis_message_too_large") == 1);
+	CHECK(strings_find(&a->told, "redis_message_too_large bytes=134217729 ",
+			   "channel=\"socket.io#/#r#\"") == 1);
+	publish_x("socket.io#/#AAAAAA00000000000001#", MAX + 1);
+	fence(a);
+	adapter_stats_get(a->a, &stats);
+	CHECK(stats.malformed == 2);
+	CHECK(a->heard.n == 2);
+	CHECK(a->downs == 0);
+	CHECK(strings_count(&a->logs, "redis_message_too_large") == 1);
+	node_end(a);
+	server_ask(&server, "CONFIG SET client-output-buffer-limit %s",
+		   "pubsub 33554432 8388608 60");
+}
+
 static void test_tcp(void)
 {
 	struct setup s = setup_of(&server);
@@ -316,6 +351,7 @@ int main(void)
 	test_foreign();
 	test_channels();
 	test_large();
+	test_too_large();
 	test_tcp();
 	test_silent_address();
 	test_refusals();
