@@ -115,7 +115,8 @@ struct adapter_options {
 	const struct adapter_events *events;
 	void *ctx;
 	const char *node_code; /* NODE_CODE_LEN characters, unique in the cluster */
-	size_t publish_waiting_bytes_max; /* publishes that are not answered yet */
+	/* Publishes that are not answered yet, with what each takes besides its bytes. */
+	size_t publish_waiting_bytes_max;
 	uint64_t
 		publish_wait_ms_max; /* how long one may wait for the backend to return */
 	uint64_t presence_lease_ms;  /* how long a dead node's members may stay listed */

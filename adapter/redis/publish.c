@@ -16,6 +16,12 @@ struct publish {
 	uint8_t bytes[]; /* the whole command; of a local one the message */
 };
 
+/* What it counts for while it waits: many small ones are mostly what is ours. */
+static size_t cost_of(size_t bytes)
+{
+	return sizeof(struct publish) + bytes;
+}
+
 static struct publish *publish_of(struct link *l)
 {
 	return container_of(l, struct publish, call.link);
@@ -49,7 +55,7 @@ static void finish(struct publish *u, enum err err, bool now)
 	struct done done = u->done;
 
 	c->stats.publish_waiting--;
-	c->stats.publish_waiting_bytes -= u->n;
+	c->stats.publish_waiting_bytes -= cost_of(u->n);
 	if (err == ERR_OK)
 		c->stats.published++;
 	else if (err == ERR_UNCONFIRMED)
@@ -112,14 +118,14 @@ static void publish_local(struct redis_publisher *p, struct done done)
 {
 	struct publish *u;
 
-	if (is_full(p->local_bytes, p->message.n,
+	if (is_full(p->local_bytes, cost_of(p->message.n),
 		    p->core->options.publish_waiting_bytes_max)) {
 		p->core->stats.publish_failed++;
 		redis_core_later(p->core, done, ERR_FULL);
 		return;
 	}
 	u = publish_new(p, done, buf_view(&p->message));
-	p->local_bytes += u->n;
+	p->local_bytes += cost_of(u->n);
 	list_push(&p->local, &u->call.link);
 }
 
@@ -136,14 +142,14 @@ static void publish_all(struct redis_publisher *p, const struct cluster_broadcas
 	resp_word_str(&command, "PUBLISH");
 	resp_word(&command, buf_view(&p->channel));
 	resp_word(&command, buf_view(&p->message));
-	if (is_full(c->stats.publish_waiting_bytes, command.n,
+	if (is_full(c->stats.publish_waiting_bytes, cost_of(command.n),
 		    c->options.publish_waiting_bytes_max)) {
 		c->stats.publish_failed++;
 		redis_core_later(c, done, ERR_FULL);
 	} else {
 		u = publish_new(p, done, buf_view(&command));
 		c->stats.publish_waiting++;
-		c->stats.publish_waiting_bytes += u->n;
+		c->stats.publish_waiting_bytes += cost_of(u->n);
 		list_push(&p->waiting, &u->call.link);
 	}
 	buf_deinit(&command);
@@ -211,7 +217,7 @@ bool redis_publisher_turn(struct redis_publisher *p, bool up)
 		struct done done = u->done;
 		bool closing = p->core->closing;
 
-		p->local_bytes -= u->n;
+		p->local_bytes -= cost_of(u->n);
 		if (!closing)
 			deliver_local(p, u);
 		free(u);
@@ -240,7 +246,7 @@ void redis_publisher_close(struct redis_publisher *p)
 	while ((l = list_pop(&p->local))) {
 		struct publish *u = publish_of(l);
 
-		p->local_bytes -= u->n;
+		p->local_bytes -= cost_of(u->n);
 		redis_core_later(p->core, u->done, ERR_CLOSED);
 		free(u);
 	}

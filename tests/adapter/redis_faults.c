@@ -346,6 +346,42 @@ static void test_down(void)
 	server_start(&server, NULL);
 }
 
+/* Down: a flood of small ones, of which each takes more memory than its bytes. */
+static void test_small_waiting(void)
+{
+	enum { N = 12000, MAX = 1 << 20, COMMAND = 90, OWN = 64 };
+	struct setup s = setup();
+	struct answer *got = mem_zalloc(N, sizeof(*got)),
+		      *local = mem_zalloc(N, sizeof(*local));
+	struct adapter_stats stats;
+	struct node *a = node_up(&s, "AAAAAA");
+
+	server_kill(&server);
+	WAIT(!a->up);
+	for (size_t i = 0; i < N; i++) {
+		publish(a, "/", NULL, NULL, 0, "x", &got[i]);
+		publish(a, "/", NULL, NULL, CLUSTER_LOCAL, "x", &local[i]);
+	}
+	adapter_stats_get(a->a, &stats);
+	CHECK(stats.publish_waiting > 0 && stats.publish_waiting < N);
+	CHECK(stats.publish_waiting * (COMMAND + OWN) <= MAX);
+	CHECK(stats.publish_waiting_bytes <= MAX);
+	WAIT(local[N - 1].calls && got[N - 1].calls);
+	CHECK(local[0].err == ERR_OK);
+	CHECK(count_err(local, N, ERR_OK) * OWN <= MAX);
+	CHECK(count_err(got, N, ERR_FULL) == N - stats.publish_waiting);
+	server_start(&server, NULL);
+	WAIT(a->up);
+	for (size_t i = 0; i < N; i++)
+		WAIT(got[i].calls);
+	CHECK(count_err(got, N, ERR_OK) == stats.publish_waiting);
+	adapter_stats_get(a->a, &stats);
+	CHECK(stats.publish_waiting_bytes == 0);
+	node_end(a);
+	free(got);
+	free(local);
+}
+
 /* Closing against a Redis that says nothing: within a second, more or less. */
 static void test_close_silent(void)
 {
@@ -485,6 +521,7 @@ int main(void)
 	test_old_data();
 	test_unavailable();
 	test_down();
+	test_small_waiting();
 	test_close_silent();
 	test_two_servers();
 	test_storm();
