@@ -190,13 +190,18 @@ bool redis_link_is_passing(struct slice error)
 	return i < REFUSALS_N && refusals[i].passing;
 }
 
-void redis_link_refused(struct redis_link *l, struct slice error)
+void redis_link_refused_channel(struct redis_link *l, struct slice error,
+				struct slice channel)
 {
 	size_t i = refusal_of(error);
 	struct buf text = BUF_INIT;
 
 	buf_str(&text, "error=");
 	redis_core_quote(&text, error);
+	if (channel.n) {
+		buf_str(&text, " channel=");
+		redis_core_quote(&text, channel);
+	}
 	if (i < REFUSALS_N)
 		buf_printf(&text, " hint=\"%s\"", refusals[i].hint);
 	redis_link_fail(l, i < REFUSALS_N ? refusals[i].id : "redis_refused",

@@ -106,8 +106,14 @@ void redis_link_flush(struct redis_link *l);
 
 /* Cut it and try again later; `id` and `text` are logged. */
 void redis_link_fail(struct redis_link *l, const char *id, const char *text);
-/* Cut it for an error that Redis answered. */
-void redis_link_refused(struct redis_link *l, struct slice error);
+/* Cut it for an error that Redis answered; `channel`: which one it was about, or empty.
+ */
+void redis_link_refused_channel(struct redis_link *l, struct slice error,
+				struct slice channel);
+static inline void redis_link_refused(struct redis_link *l, struct slice error)
+{
+	redis_link_refused_channel(l, error, SLICE_EMPTY);
+}
 /* Is this an error of the server's state rather than of the command, so that another
  * connection, later, may do better? */
 bool redis_link_is_passing(struct slice error);

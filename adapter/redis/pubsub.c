@@ -36,7 +36,8 @@ struct channel {
 	/* Confirmations to come. Redis gives one for each name in each command, in order,
 	 * so the state holds once this is 0: only then has the last command been done. */
 	unsigned due;
-	struct done done; /* if asked */
+	uint64_t first, last; /* if due and one_by_one: numbers of the commands */
+	struct done done;     /* if asked */
 	uint64_t deadline_ms;
 	struct channel *cover; /* CHANNEL_COVERED */
 	struct slice name;
@@ -389,14 +390,41 @@ static void on_confirmed(struct redis_pubsub *p, struct table *t, struct slice n
 		return;
 	}
 	redis_link_paid(p->link);
+	ch->first = ch->last;
 	if (--ch->due > 0)
 		return;
 	if (ch->state == CHANNEL_ASKED) {
 		set_state(p, ch, CHANNEL_LIVE);
+		if (p->restoring == 0)
+			p->one_by_one = false; /* all of them may be heard now */
 		answer(p, ch, ERR_OK, true);
 	} else if (ch->state == CHANNEL_DROPPED) {
 		set_state(p, ch, CHANNEL_GONE);
 	}
+}
+
+/* Redis refuses a whole command and does not say for which channel of it. So the next
+ * connection asks for one at a time; then, since it answers in order, it is the one that
+ * waits longest. */
+static void refused(struct redis_pubsub *p, struct slice error)
+{
+	struct table *tables[] = {&p->channels, &p->patterns};
+	struct channel *ch, *oldest = NULL;
+
+	if (!slice_starts(error, SLICE_LIT("NOPERM"))) {
+		redis_link_refused(p->link, error);
+		return;
+	}
+	for (size_t t = 0; t < 2 && p->one_by_one; t++) {
+		size_t pos = 0;
+
+		while ((ch = table_next(tables[t], &pos))) {
+			if (ch->due && (!oldest || ch->first < oldest->first))
+				oldest = ch;
+		}
+	}
+	p->one_by_one = true;
+	redis_link_refused_channel(p->link, error, oldest ? oldest->name : SLICE_EMPTY);
 }
 
 void redis_pubsub_on_push(struct redis_pubsub *p, const struct resp *r)
@@ -404,8 +432,7 @@ void redis_pubsub_on_push(struct redis_pubsub *p, const struct resp *r)
 	struct slice kind;
 
 	if (r->type == RESP_ERROR) {
-		/* One SUBSCRIBE was refused, and which is not said. */
-		redis_link_refused(p->link, r->s);
+		refused(p, r->s);
 		return;
 	}
 	if (!resp_is_array(r, 3)) {
@@ -442,6 +469,7 @@ static void batch_send(struct redis_pubsub *p, struct batch *b)
 	resp_word_str(out, b->command);
 	buf_slice(out, buf_view(&b->names));
 	redis_link_owe(p->link, b->n);
+	p->commands++;
 	b->n = 0;
 	buf_clear(&b->names);
 }
@@ -449,8 +477,10 @@ static void batch_send(struct redis_pubsub *p, struct batch *b)
 static void batch_add(struct redis_pubsub *p, struct batch *b, struct channel *ch)
 {
 	resp_word(&b->names, ch->name);
-	ch->due++;
-	if (++b->n == BATCH_MAX)
+	ch->last = p->commands;
+	if (ch->due++ == 0)
+		ch->first = ch->last;
+	if (++b->n == BATCH_MAX || p->one_by_one)
 		batch_send(p, b);
 }
 

@@ -15,6 +15,8 @@ struct redis_pubsub {
 	struct link waiting;   /* channels whose subscriber waits, by deadline */
 	struct link live;      /* channels whose subscriber hears so in the next turn */
 	size_t restoring;      /* channels not confirmed since the connection was made */
+	uint64_t commands;     /* sent */
+	bool one_by_one;       /* one was refused: one channel in each, to know which */
 	uint64_t too_large_ms; /* when one was told of */
 	struct cluster_rooms decoded;
 	struct buf scratch;

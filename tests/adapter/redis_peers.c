@@ -318,6 +318,41 @@ static void test_refusals(void)
 	refused(&s, "redis_unreachable");
 }
 
+#define PATTERNS                                                                         \
+	"&socket.io#/#AAAAAA??????????????# &socket.io#/other#AAAAAA??????????????#"
+
+/* One channel that the user may not have: the log names it. When it may, all is well. */
+static void test_channel_refused(void)
+{
+	struct setup s = setup_of(&server);
+	struct node *n;
+
+	server_ask(&server, "ACL SETUSER some on >pw ~gh:* +@all resetchannels "
+			    "&socket.io#/# &socket.io#/#r* " PATTERNS);
+	s.r.username = "some";
+	s.r.password = "pw";
+	n = node_new(&s, "AAAAAA");
+	WAIT(strings_find(&n->told, "redis_not_permitted",
+			  " channel=\"socket.io#/other#\" ") == 1);
+	CHECK(n->ups == 0);
+	CHECK(strings_find(&n->told, "redis_not_permitted", " channel=") == 1);
+	server_ask(&server, "ACL SETUSER some &socket.io#/other#");
+	WAIT(n->up);
+	/* Later, one of many rooms. */
+	join(n, "r1");
+	subscribe(n, "/", "r2", NULL);
+	subscribe(n, "/", "secret", NULL);
+	subscribe(n, "/", "r3", NULL);
+	WAIT(strings_find(&n->told, "redis_not_permitted",
+			  " channel=\"socket.io#/#secret#\" ") == 1);
+	unsubscribe(n, "/", "secret");
+	WAIT(n->up);
+	say(n, "r3", "x");
+	WAIT(strings_count(&n->heard, "/ rooms=r3 e:x") == 1);
+	node_end(n);
+	server_ask(&server, "ACL DELUSER some");
+}
+
 /* A Redis that stops being the primary: presence is refused, so the node reconnects and
  * waits for one that is. */
 static void test_demoted(void)
@@ -355,6 +390,7 @@ int main(void)
 	test_tcp();
 	test_silent_address();
 	test_refusals();
+	test_channel_refused();
 	test_demoted();
 	ok = harness_end();
 	server_stop(&server);
