@@ -284,10 +284,11 @@ static void on_open(void *ctx)
 	buf_deinit(&name);
 	if (l->hooks->on_greet)
 		l->hooks->on_greet(l->ctx);
-	resp_command(&l->out, 3);
+	resp_command(&l->out, 4);
 	resp_word_str(&l->out, "INFO");
 	resp_word_str(&l->out, "server");
 	resp_word_str(&l->out, "replication");
+	resp_word_str(&l->out, "memory");
 	redis_link_expect(l, &l->greet[GREET_INFO]);
 }
 
@@ -318,6 +319,25 @@ static unsigned leading_number(struct slice s)
 	return n;
 }
 
+/* A Redis that may throw away any key. Nothing would put it right: a node whose rooms are
+ * forgotten leaves its members behind when it dies. Told by the link for commands, which
+ * is the one that has to do with keys. */
+static void check_eviction(struct redis_link *l, struct slice info)
+{
+	struct slice max = info_get(info, SLICE_LIT("maxmemory:"));
+	struct slice policy = info_get(info, SLICE_LIT("maxmemory_policy:"));
+
+	if (l->eviction_told || l->hooks->on_push || leading_number(max) == 0 ||
+	    !slice_starts(policy, SLICE_LIT("allkeys-")))
+		return;
+	l->eviction_told = true;
+	redis_core_log(l->core, ADAPTER_LOG_WARN, "redis_evicts",
+		       "maxmemory=%.*s maxmemory_policy=%.*s hint=\"members of rooms may "
+		       "get lost or stay for ever; set maxmemory-policy to noeviction or "
+		       "volatile-lru\"",
+		       SLICE_FMT(max), SLICE_FMT(policy));
+}
+
 static void greeted(struct redis_link *l, struct slice info)
 {
 	struct slice run_id = info_get(info, SLICE_LIT("run_id:"));
@@ -333,6 +353,7 @@ static void greeted(struct redis_link *l, struct slice info)
 			       "version=%.*s needed=%d.0", SLICE_FMT(version),
 			       VERSION_MIN);
 	}
+	check_eviction(l, info);
 	if (run_id.n >= sizeof(l->run_id))
 		run_id.n = sizeof(l->run_id) - 1;
 	memset(l->run_id, 0, sizeof(l->run_id));

@@ -71,7 +71,7 @@ struct redis_link {
 	struct link calls;
 	size_t due; /* answers owed, confirmations of subscriptions included */
 	struct redis_call greet[GREET_N], probe;
-	bool probing, version_told;
+	bool probing, version_told, eviction_told;
 	uint64_t probe_sent_us;
 	unsigned tries;	    /* failed ones in a row */
 	uint64_t due_ms;    /* WAITING: next try; CONNECTING: deadline */

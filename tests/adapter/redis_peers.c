@@ -353,6 +353,37 @@ static void test_channel_refused(void)
 	server_ask(&server, "ACL DELUSER some");
 }
 
+/* A Redis that may throw presence away is told of, once. */
+static void test_evicts(void)
+{
+	static const struct {
+		const char *maxmemory, *policy;
+		bool told;
+	} evictions[] = {
+		{"1gb", "allkeys-lru", true}, {"1gb", "allkeys-random", true},
+		{"0", "allkeys-lru", false},  {"1gb", "volatile-ttl", false},
+		{"1gb", "noeviction", false},
+	};
+	struct setup s = setup_of(&server);
+
+	for (size_t i = 0; i < sizeof(evictions) / sizeof(evictions[0]); i++) {
+		struct node *n;
+
+		server_ask(&server, "CONFIG SET maxmemory %s maxmemory-policy %s",
+			   evictions[i].maxmemory, evictions[i].policy);
+		n = node_up(&s, "AAAAAA");
+		CHECK(server_kill_clients(&server, "AAAAAA-commands") == 1);
+		WAIT(n->ups == 2);
+		CHECK_ROW(strings_count(&n->logs, "redis_evicts") == evictions[i].told,
+			  evictions[i].policy);
+		CHECK_ROW(strings_find(&n->told, "redis_evicts maxmemory=1073741824 ",
+				       evictions[i].policy) == evictions[i].told,
+			  evictions[i].policy);
+		node_end(n);
+	}
+	server_ask(&server, "CONFIG SET maxmemory 0 maxmemory-policy noeviction");
+}
+
 /* A Redis that stops being the primary: presence is refused, so the node reconnects and
  * waits for one that is. */
 static void test_demoted(void)
@@ -391,6 +422,7 @@ int main(void)
 	test_silent_address();
 	test_refusals();
 	test_channel_refused();
+	test_evicts();
 	test_demoted();
 	ok = harness_end();
 	server_stop(&server);
