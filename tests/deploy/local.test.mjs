@@ -67,11 +67,18 @@ async function client(port, user) {
   return socket;
 }
 
+// Who has spoken before may still be about to hear itself, so other texts are passed over.
 async function say(from, to, room, text) {
-  const heard = new Promise((resolve) => to.once("message", resolve));
+  const heard = new Promise((resolve) => {
+    to.on("message", function listen(got) {
+      if (got !== text) return;
+      to.off("message", listen);
+      resolve();
+    });
+  });
   const ack = await from.timeout(10_000).emitWithAck("room:emit", room, "message", text);
   assert.equal(ack.ok, true, JSON.stringify(ack));
-  assert.equal(await within(`"${text}" arrives`, heard), text);
+  await within(`"${text}" arrives`, heard);
 }
 
 describe("deploy/local.sh", () => {
