@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <limits.h>
 
-enum eio_key { KEY_OTHER, KEY_VERSION, KEY_TRANSPORT, KEY_SID };
+enum eio_key { KEY_OTHER, KEY_VERSION, KEY_TRANSPORT, KEY_SID, KEY_BASE64 };
 
 enum err eio_decode(struct slice text, struct eio_packet *packet)
 {
@@ -65,12 +65,14 @@ static enum eio_key parse_key(struct slice s)
 		return KEY_VERSION;
 	if (slice_eq(s, SLICE_LIT("transport")))
 		return KEY_TRANSPORT;
-	return slice_eq(s, SLICE_LIT("sid")) ? KEY_SID : KEY_OTHER;
+	if (slice_eq(s, SLICE_LIT("sid")))
+		return KEY_SID;
+	return slice_eq(s, SLICE_LIT("b64")) ? KEY_BASE64 : KEY_OTHER;
 }
 
 void eio_parse_query(struct slice query, struct eio_query *q)
 {
-	*q = (struct eio_query){0, EIO_TRANSPORT_UNKNOWN, SLICE_EMPTY};
+	*q = (struct eio_query){0, EIO_TRANSPORT_UNKNOWN, SLICE_EMPTY, false};
 	while (query.n) {
 		struct slice value, key = cut(cut(query, '&', &query), '=', &value);
 
@@ -83,6 +85,10 @@ void eio_parse_query(struct slice query, struct eio_query *q)
 			break;
 		case KEY_SID:
 			q->sid = value;
+			break;
+		case KEY_BASE64:
+			/* Any value, "0" too: that is how JavaScript sees it. */
+			q->base64 = value.n > 0;
 			break;
 		case KEY_OTHER:
 			break;

@@ -43,6 +43,7 @@ struct eio_query {
 		EIO_WEBSOCKET
 	} transport;
 	struct slice sid; /* empty if missing; borrowed */
+	bool base64;	  /* b64: an Engine.IO 3 client that can't take binary data */
 };
 
 /* Parse "EIO=4&transport=websocket&…" (the part behind '?'); the last of a repeated key

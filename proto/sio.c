@@ -219,20 +219,6 @@ static enum err take_due(struct slice *s, size_t max, size_t *due)
 	return ERR_OK;
 }
 
-static bool utf8_ok(struct slice s)
-{
-	const uint8_t *p = s.p, *end = s.p + s.n;
-
-	while (p < end) {
-		struct utf8_step step = utf8_step(p, end);
-
-		if (step.kind != UTF8_CHAR)
-			return false;
-		p += step.n;
-	}
-	return true;
-}
-
 static enum err take_nsp(struct slice *s, struct slice *nsp)
 {
 	const uint8_t *comma, *query;

@@ -42,6 +42,30 @@ struct utf8_step utf8_step(const uint8_t *p, const uint8_t *end)
 	return s;
 }
 
+bool utf8_ok(struct slice s)
+{
+	const uint8_t *p = s.p, *end = s.p + s.n;
+
+	while (p < end) {
+		struct utf8_step step = utf8_step(p, end);
+
+		if (step.kind != UTF8_CHAR)
+			return false;
+		p += step.n;
+	}
+	return true;
+}
+
+size_t utf8_utf16_n(struct slice s)
+{
+	size_t n = 0;
+
+	/* One for each first byte of a sequence, and one more for the longest. */
+	for (size_t i = 0; i < s.n; i++)
+		n += (size_t)((s.p[i] & 0xc0) != 0x80) + (size_t)(s.p[i] >= 0xf0);
+	return n;
+}
+
 size_t utf8_put(uint8_t *p, uint32_t cp)
 {
 	assert(cp <= 0x10ffff);

@@ -21,6 +21,12 @@ struct utf8_step {
  * longest prefix of a well-formed sequence is one U+FFFD (Unicode 15, table 3-8). */
 struct utf8_step utf8_step(const uint8_t *p, const uint8_t *end);
 
+/* Is all of it well-formed UTF-8 (no surrogates)? */
+bool utf8_ok(struct slice s);
+
+/* The number of UTF-16 code units that well-formed UTF-8 has as a JavaScript string. */
+size_t utf8_utf16_n(struct slice s);
+
 /* Encode a code point, surrogates included, at `p` (room for 4). Returns its length. */
 size_t utf8_put(uint8_t *p, uint32_t cp);
 

@@ -14,4 +14,12 @@ size_t ws_header(uint8_t out[WS_HEADER_MAX], enum ws_opcode opcode, uint64_t n);
 /* Append header and payload. */
 void ws_append(struct buf *out, enum ws_opcode opcode, struct slice payload);
 
+/* Take the first of a run of frames that ws_header began. The run is ours: that it is
+ * complete is asserted. */
+struct ws_view {
+	enum ws_opcode opcode;
+	struct slice payload; /* borrowed */
+};
+struct ws_view ws_take(struct slice *frames);
+
 #endif

@@ -132,7 +132,8 @@ static void test_query(void)
 		uint8_t *copy = copy_of(rows[i].query);
 
 		for (size_t n = 0; n <= rows[i].query.n; n++) {
-			struct eio_query q = {-1, EIO_POLLING, SLICE_LIT("left over")};
+			struct eio_query q = {-1, EIO_POLLING, SLICE_LIT("left over"),
+					      true};
 
 			eio_parse_query(slice_of(copy, n), &q);
 			CHECK_ROW(q.version >= 0, name);
@@ -146,6 +147,28 @@ static void test_query(void)
 			CHECK_SLICE(q.sid, rows[i].sid, name);
 		}
 		free(copy);
+	}
+}
+
+static void test_query_base64(void)
+{
+	static const struct {
+		struct slice query;
+		bool base64;
+	} rows[] = {
+		{SLICE_INIT("EIO=3&transport=polling&b64=1"), true},
+		{SLICE_INIT("b64=0&EIO=3"), true},
+		{SLICE_INIT("b64=1&b64="), false},
+		{SLICE_INIT("b64&EIO=3"), false},
+		{SLICE_INIT("EIO=3&B64=1&xb64=1"), false},
+		{SLICE_INIT("EIO=3"), false},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct eio_query q = {.base64 = !rows[i].base64};
+
+		eio_parse_query(rows[i].query, &q);
+		CHECK_ROW(q.base64 == rows[i].base64, (const char *)rows[i].query.p);
 	}
 }
 
@@ -165,6 +188,7 @@ int main(void)
 	test_decode();
 	test_open();
 	test_query();
+	test_query_base64();
 	test_errors();
 	return test_done();
 }

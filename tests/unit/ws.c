@@ -49,9 +49,32 @@ static void test_append(void)
 	buf_deinit(&out);
 }
 
+static void test_take(void)
+{
+	static const size_t sizes[] = {0, 1, 125, 126, 255, 65535, 65536, 70000};
+	enum { COUNT = sizeof(sizes) / sizeof(sizes[0]) };
+	static const uint8_t payload[70000] = {1, 2, 3};
+	struct buf frames = BUF_INIT;
+	struct slice rest;
+
+	for (size_t i = 0; i < COUNT; i++)
+		ws_append(&frames, i % 2 ? WS_BINARY : WS_TEXT,
+			  slice_of(payload, sizes[i]));
+	rest = buf_view(&frames);
+	for (size_t i = 0; i < COUNT; i++) {
+		struct ws_view view = ws_take(&rest);
+
+		CHECK(view.opcode == (i % 2 ? WS_BINARY : WS_TEXT));
+		CHECK_SLICE(view.payload, slice_of(payload, sizes[i]), "taken");
+	}
+	CHECK(rest.n == 0);
+	buf_deinit(&frames);
+}
+
 int main(void)
 {
 	test_header();
 	test_append();
+	test_take();
 	return test_done();
 }
