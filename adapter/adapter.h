@@ -40,6 +40,10 @@ struct adapter_events {
 	 * to the own-id room of one of this node's sockets, or to several rooms, of which
 	 * any may have no member here. */
 	void (*on_message)(void *ctx, const struct cluster_broadcast *b);
+	/* A message that a node sent to this one (adapter_tell), or one end of a fence
+	 * (adapter_fence), which both nodes get. `from`: the code of the node that sent
+	 * it. */
+	void (*on_told)(void *ctx, struct slice from, struct slice bytes);
 	/* Up: publishes go through and all subscriptions live. Down: neither. `gap`, with
 	 * up: messages may have been missed since it was up before. Said on change only;
 	 * an adapter begins down. */
@@ -64,9 +68,10 @@ typedef void adapter_members_fn(void *arg, enum err err, uint64_t count,
 				bool more);
 
 struct adapter_stats {
-	/* since start */
+	/* since start; tells and fences are among what was published */
 	uint64_t published, publish_failed, publish_unconfirmed;
 	uint64_t received, received_bytes, malformed;
+	uint64_t told, told_bytes; /* heard by on_told; not among `received` */
 	uint64_t connects, gaps, ghosts_reaped;
 	/* now */
 	uint64_t publish_waiting, publish_waiting_bytes, subscriptions;
@@ -83,6 +88,10 @@ struct adapter_ops {
 	void (*add_namespace)(struct adapter *a, struct slice nsp);
 	void (*publish)(struct adapter *a, const struct cluster_broadcast *b,
 			adapter_done_fn *done, void *arg);
+	void (*tell)(struct adapter *a, struct slice node_code, struct slice bytes,
+		     adapter_done_fn *done, void *arg);
+	void (*fence)(struct adapter *a, struct slice node_code, struct slice bytes,
+		      adapter_done_fn *done, void *arg);
 	void (*subscribe)(struct adapter *a, struct slice nsp, struct slice room,
 			  adapter_done_fn *done, void *arg);
 	void (*unsubscribe)(struct adapter *a, struct slice nsp, struct slice room);
@@ -115,7 +124,8 @@ struct adapter_options {
 	const struct adapter_events *events;
 	void *ctx;
 	const char *node_code; /* NODE_CODE_LEN characters, unique in the cluster */
-	/* Publishes that are not answered yet, with what each takes besides its bytes. */
+	/* Publishes, tells and fences that are not answered yet, with what each takes
+	 * besides its bytes. */
 	size_t publish_waiting_bytes_max;
 	uint64_t
 		publish_wait_ms_max; /* how long one may wait for the backend to return */
@@ -162,6 +172,29 @@ static inline void adapter_publish(struct adapter *a, const struct cluster_broad
 				   adapter_done_fn *done, void *arg)
 {
 	a->ops->publish(a, b, done, arg);
+}
+
+/* Send `bytes` to the node of that code (NODE_CODE_LEN characters; its own is fine) and
+ * to no other. What one node tells another arrives in the order it was told, and in order
+ * with what it publishes. done(ERR_OK): that node's subscription has it, which says
+ * nothing of a node that stands still. ERR_NOT_FOUND: no node of this code listens now:
+ * it is gone, or cut off from the backend. Other errors as of adapter_publish, whose
+ * limits hold for the two together. */
+static inline void adapter_tell(struct adapter *a, struct slice node_code,
+				struct slice bytes, adapter_done_fn *done, void *arg)
+{
+	a->ops->tell(a, node_code, bytes, done, arg);
+}
+
+/* Send `bytes` to that node and to this one (once, if it is the same), at one point in
+ * the order of all messages of the cluster: whatever was published before it, both nodes
+ * receive before it, and whatever was published after it, after it. Errors as of
+ * adapter_tell; ERR_NOT_FOUND: the other node does not listen (this one may still get the
+ * message). ERR_UNAVAILABLE: also if this node itself does not listen. */
+static inline void adapter_fence(struct adapter *a, struct slice node_code,
+				 struct slice bytes, adapter_done_fn *done, void *arg)
+{
+	a->ops->fence(a, node_code, bytes, done, arg);
 }
 
 /* Hear what is published to the room. While the backend is away it waits for up to

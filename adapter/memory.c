@@ -12,7 +12,7 @@
 #include "proto/mem.h"
 #include "proto/table.h"
 
-enum job_kind { JOB_PUBLISH, JOB_SUBSCRIBE, JOB_ADD, JOB_REMOVE, JOB_LIST };
+enum job_kind { JOB_PUBLISH, JOB_TELL, JOB_SUBSCRIBE, JOB_ADD, JOB_REMOVE, JOB_LIST };
 
 struct job {
 	struct link link;
@@ -21,7 +21,9 @@ struct job {
 	bool local;
 	struct done done;
 	size_t limit;
-	struct slice key, a, b; /* in `bytes`; a: message, sid or after; b: user */
+	/* in `bytes`; key: of a room, or a node's code; a: message, sid or after;
+	 * b: user */
+	struct slice key, a, b;
 	uint8_t bytes[];
 };
 
@@ -127,29 +129,43 @@ static void memory_add_namespace(struct adapter *a, struct slice nsp)
 	table_add(&m->nsps, n->name, n);
 }
 
+/* As ask, within the limit of what may wait. */
+static struct job *ask_to_send(struct memory *m, enum job_kind kind, struct done done,
+			       struct slice key, struct slice message)
+{
+	bool full = m->stats.publish_waiting_bytes + message.n > m->waiting_bytes_max;
+	struct job *j =
+		ask(m, kind, done, key, full ? SLICE_EMPTY : message, SLICE_EMPTY);
+
+	if (full && !j->fail)
+		j->fail = ERR_FULL;
+	m->stats.publish_waiting++;
+	m->stats.publish_waiting_bytes += j->a.n;
+	return j;
+}
+
 static void memory_publish(struct adapter *a, const struct cluster_broadcast *b,
 			   adapter_done_fn *done, void *arg)
 {
 	struct memory *m = memory_of(a);
 	struct cluster_broadcast own = *b;
 	struct buf message = BUF_INIT;
-	struct job *j;
-	bool full;
 
 	own.uid = buf_view(&m->uid);
 	own.flags &= ~(unsigned)CLUSTER_LOCAL;
 	cluster_encode(&own, &message);
-	full = m->stats.publish_waiting_bytes + message.n > m->waiting_bytes_max;
-	if (full)
-		buf_clear(&message);
-	j = ask(m, JOB_PUBLISH, done_plain(done, arg), SLICE_EMPTY, buf_view(&message),
-		SLICE_EMPTY);
+	ask_to_send(m, JOB_PUBLISH, done_plain(done, arg), SLICE_EMPTY,
+		    buf_view(&message))
+		->local = b->flags & CLUSTER_LOCAL;
 	buf_deinit(&message);
-	if (full && !j->fail)
-		j->fail = ERR_FULL;
-	j->local = b->flags & CLUSTER_LOCAL;
-	m->stats.publish_waiting++;
-	m->stats.publish_waiting_bytes += j->a.n;
+}
+
+/* Nobody else is there, so a fence is no more than this. */
+static void memory_tell(struct adapter *a, struct slice node_code, struct slice bytes,
+			adapter_done_fn *done, void *arg)
+{
+	assert(node_code.n == NODE_CODE_LEN);
+	ask_to_send(memory_of(a), JOB_TELL, done_plain(done, arg), node_code, bytes);
 }
 
 static void memory_subscribe(struct adapter *a, struct slice nsp, struct slice room,
@@ -246,6 +262,19 @@ static void run_publish(struct memory *m, struct job *j)
 		m->base.events->on_message(m->base.ctx, &b);
 	}
 	done_run(j->done, ERR_OK);
+}
+
+static void run_tell(struct memory *m, struct job *j)
+{
+	bool here = slice_eq(j->key, slice_str(m->base.node_code));
+
+	m->stats.published++;
+	if (here) {
+		m->stats.told++;
+		m->stats.told_bytes += j->a.n;
+		m->base.events->on_told(m->base.ctx, j->key, j->a);
+	}
+	done_run(j->done, here ? ERR_OK : ERR_NOT_FOUND);
 }
 
 static void run_subscribe(struct memory *m, struct job *j)
@@ -373,7 +402,7 @@ static void run(struct memory *m, struct job *j)
 	enum err fail = j->fail ? j->fail : m->closing ? ERR_CLOSED : ERR_OK;
 	size_t count;
 
-	if (j->kind == JOB_PUBLISH) {
+	if (j->kind == JOB_PUBLISH || j->kind == JOB_TELL) {
 		m->stats.publish_waiting--;
 		m->stats.publish_waiting_bytes -= j->a.n;
 		m->stats.publish_failed += fail != ERR_OK;
@@ -385,6 +414,9 @@ static void run(struct memory *m, struct job *j)
 	switch (j->kind) {
 	case JOB_PUBLISH:
 		run_publish(m, j);
+		break;
+	case JOB_TELL:
+		run_tell(m, j);
 		break;
 	case JOB_SUBSCRIBE:
 		run_subscribe(m, j);
@@ -472,6 +504,8 @@ static const struct adapter_ops memory_ops = {
 	.open = memory_open,
 	.add_namespace = memory_add_namespace,
 	.publish = memory_publish,
+	.tell = memory_tell,
+	.fence = memory_tell,
 	.subscribe = memory_subscribe,
 	.unsubscribe = memory_unsubscribe,
 	.presence_add = memory_presence_add,

@@ -48,6 +48,8 @@
 	X(GAUGE, backend_publish_waiting_bytes, "gatehouse_publish_waiting_bytes", "", "Bytes of messages not answered yet") \
 	X(COUNTER, backend_received, "gatehouse_backend_received_total", "", "Messages from the backend") \
 	X(COUNTER, backend_received_bytes, "gatehouse_backend_received_bytes_total", "", "Bytes of messages from the backend") \
+	X(COUNTER, backend_told, "gatehouse_backend_told_total", "", "Messages that other nodes sent to this one") \
+	X(COUNTER, backend_told_bytes, "gatehouse_backend_told_bytes_total", "", "Bytes of messages that other nodes sent to this one") \
 	X(COUNTER, backend_malformed, "gatehouse_backend_malformed_total", "", "Messages from the backend that could not be read") \
 	X(COUNTER, backend_ghosts, "gatehouse_presence_reaped_total", "", "Members of dead nodes removed by this node") \
 	X(GAUGE, backend_subscriptions, "gatehouse_backend_subscriptions", "", "Channels and patterns subscribed to") \

@@ -26,6 +26,14 @@ static void on_message(void *ctx, const struct cluster_broadcast *b)
 	broadcast_deliver(ctx, b);
 }
 
+/* Nothing is told yet. */
+static void on_told(void *ctx, struct slice from, struct slice bytes)
+{
+	(void)ctx;
+	(void)from;
+	(void)bytes;
+}
+
 static void on_state(void *ctx, bool up, bool gap)
 {
 	struct node *n = ctx;
@@ -76,6 +84,7 @@ static void on_log(void *ctx, enum adapter_log_level level, const char *id,
 
 static const struct adapter_events adapter_events = {
 	.on_message = on_message,
+	.on_told = on_told,
 	.on_state = on_state,
 	.on_presence_lost = on_presence_lost,
 	.on_member_lost = on_member_lost,
@@ -352,6 +361,8 @@ void node_metrics(struct node *n, struct buf *out)
 	m->backend_publish_waiting_bytes = s.publish_waiting_bytes;
 	m->backend_received = s.received;
 	m->backend_received_bytes = s.received_bytes;
+	m->backend_told = s.told;
+	m->backend_told_bytes = s.told_bytes;
 	m->backend_malformed = s.malformed + n->malformed;
 	m->backend_ghosts = s.ghosts_reaped;
 	m->backend_subscriptions = s.subscriptions;

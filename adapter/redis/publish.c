@@ -7,9 +7,20 @@
 
 enum { BACKLOG_BYTES_MAX = 1024 * 1024, SCRATCH_KEEP_BYTES = 64 * 1024 };
 
+/* Both ends of a fence in one step, and nobody's messages between. Its text goes along
+ * each time (Redis compiles it once): it can never be missing, so a fence keeps its place
+ * among publishes, which scripts that are called by their hash may lose. Nothing is sent
+ * to the other node if this one does not hear its own end. */
+static const char fence_script[] =
+	"if redis.call('PUBLISH',ARGV[1],ARGV[3])==0 then return -1 end "
+	"return redis.call('PUBLISH',ARGV[2],ARGV[3])";
+
+enum publish_kind { PUBLISH_ALL, PUBLISH_TELL, PUBLISH_FENCE };
+
 struct publish {
 	struct redis_call call; /* its link is also that of `waiting` and `local` */
 	struct redis_publisher *publisher;
+	enum publish_kind kind;
 	struct done done;
 	uint64_t deadline_ms;
 	size_t n;
@@ -56,7 +67,7 @@ static void finish(struct publish *u, enum err err, bool now)
 
 	c->stats.publish_waiting--;
 	c->stats.publish_waiting_bytes -= cost_of(u->n);
-	if (err == ERR_OK)
+	if (err == ERR_OK || err == ERR_NOT_FOUND) /* Redis had it, if nobody else */
 		c->stats.published++;
 	else if (err == ERR_UNCONFIRMED)
 		c->stats.publish_unconfirmed++;
@@ -67,6 +78,24 @@ static void finish(struct publish *u, enum err err, bool now)
 		done_run(done, err);
 	else
 		redis_core_later(c, done, err);
+}
+
+/* What the answer says, which is how many heard it. */
+static enum err outcome(enum publish_kind kind, const struct resp *r)
+{
+	int64_t hearers = r->type == RESP_INT ? r->i : 0;
+
+	switch (kind) {
+	case PUBLISH_ALL:
+		return ERR_OK;
+	case PUBLISH_TELL:
+		return hearers > 0 ? ERR_OK : ERR_NOT_FOUND;
+	case PUBLISH_FENCE:
+		return hearers > 0   ? ERR_OK
+		       : hearers < 0 ? ERR_UNAVAILABLE
+				     : ERR_NOT_FOUND;
+	}
+	return ERR_OK;
 }
 
 static void on_reply(struct redis_call *call, const struct resp *r)
@@ -91,17 +120,18 @@ static void on_reply(struct redis_call *call, const struct resp *r)
 		finish(u, passing || busy ? ERR_UNAVAILABLE : ERR_DENIED, true);
 		return;
 	}
-	finish(u, ERR_OK, true);
+	finish(u, outcome(u->kind, r), true);
 }
 
-static struct publish *publish_new(struct redis_publisher *p, struct done done,
-				   struct slice bytes)
+static struct publish *publish_new(struct redis_publisher *p, enum publish_kind kind,
+				   struct done done, struct slice bytes)
 {
 	struct publish *u = mem_alloc(sizeof(*u) + bytes.n);
 
 	u->call = (struct redis_call){.on_reply = on_reply};
 	link_init(&u->call.link);
 	u->publisher = p;
+	u->kind = kind;
 	u->done = done;
 	u->deadline_ms = redis_core_now(p->core) + p->core->options.publish_wait_ms_max;
 	u->n = bytes.n;
@@ -124,35 +154,58 @@ static void publish_local(struct redis_publisher *p, struct done done)
 		redis_core_later(p->core, done, ERR_FULL);
 		return;
 	}
-	u = publish_new(p, done, buf_view(&p->message));
+	u = publish_new(p, PUBLISH_ALL, done, buf_view(&p->message));
 	p->local_bytes += cost_of(u->n);
 	list_push(&p->local, &u->call.link);
 }
 
-static void publish_all(struct redis_publisher *p, const struct cluster_broadcast *b,
-			struct done done)
+/* Queue the whole command, if it may still wait. */
+static void send_later(struct redis_publisher *p, enum publish_kind kind,
+		       struct slice command, struct done done)
 {
 	struct redis_core *c = p->core;
-	struct buf command = BUF_INIT;
 	struct publish *u;
 
-	buf_clear(&p->channel);
-	cluster_channel(buf_view(&c->key), b->nsp, b->rooms, b->rooms_n, &p->channel);
-	resp_command(&command, 3);
-	resp_word_str(&command, "PUBLISH");
-	resp_word(&command, buf_view(&p->channel));
-	resp_word(&command, buf_view(&p->message));
 	if (is_full(c->stats.publish_waiting_bytes, cost_of(command.n),
 		    c->options.publish_waiting_bytes_max)) {
 		c->stats.publish_failed++;
 		redis_core_later(c, done, ERR_FULL);
-	} else {
-		u = publish_new(p, done, buf_view(&command));
-		c->stats.publish_waiting++;
-		c->stats.publish_waiting_bytes += cost_of(u->n);
-		list_push(&p->waiting, &u->call.link);
+		return;
 	}
+	u = publish_new(p, kind, done, command);
+	c->stats.publish_waiting++;
+	c->stats.publish_waiting_bytes += cost_of(u->n);
+	list_push(&p->waiting, &u->call.link);
+}
+
+/* What p->message holds, on the channel that p->channel holds. */
+static void publish_message(struct redis_publisher *p, enum publish_kind kind,
+			    struct done done)
+{
+	struct buf command = BUF_INIT;
+
+	resp_command(&command, 3);
+	resp_word_str(&command, "PUBLISH");
+	resp_word(&command, buf_view(&p->channel));
+	resp_word(&command, buf_view(&p->message));
+	send_later(p, kind, buf_view(&command), done);
 	buf_deinit(&command);
+}
+
+/* Closing? Then it is refused. */
+static bool is_refused(struct redis_publisher *p, struct done done)
+{
+	if (!p->core->closing)
+		return false;
+	p->core->stats.publish_failed++;
+	redis_core_later(p->core, done, ERR_CLOSED);
+	return true;
+}
+
+static void forget_message(struct redis_publisher *p)
+{
+	buf_clear(&p->message);
+	buf_trim(&p->message, SCRATCH_KEEP_BYTES);
 }
 
 void redis_publisher_publish(struct redis_publisher *p, const struct cluster_broadcast *b,
@@ -160,21 +213,72 @@ void redis_publisher_publish(struct redis_publisher *p, const struct cluster_bro
 {
 	struct cluster_broadcast own = *b;
 
-	if (p->core->closing) {
-		p->core->stats.publish_failed++;
-		redis_core_later(p->core, done, ERR_CLOSED);
+	if (is_refused(p, done))
 		return;
-	}
 	own.uid = buf_view(&p->uid);
 	own.flags &= ~(unsigned)CLUSTER_LOCAL;
 	buf_clear(&p->message);
 	cluster_encode(&own, &p->message);
-	if (b->flags & CLUSTER_LOCAL)
+	if (b->flags & CLUSTER_LOCAL) {
 		publish_local(p, done);
-	else
-		publish_all(p, b, done);
+	} else {
+		buf_clear(&p->channel);
+		cluster_channel(buf_view(&p->core->key), b->nsp, b->rooms, b->rooms_n,
+				&p->channel);
+		publish_message(p, PUBLISH_ALL, done);
+	}
+	forget_message(p);
+}
+
+/* What a node is told: who tells it, then what. */
+static void put_told(struct redis_publisher *p, struct slice bytes)
+{
 	buf_clear(&p->message);
-	buf_trim(&p->message, SCRATCH_KEEP_BYTES);
+	buf_str(&p->message, p->core->base.node_code);
+	buf_slice(&p->message, bytes);
+}
+
+void redis_publisher_tell(struct redis_publisher *p, struct slice node_code,
+			  struct slice bytes, struct done done)
+{
+	assert(node_code.n == NODE_CODE_LEN);
+	if (is_refused(p, done))
+		return;
+	put_told(p, bytes);
+	buf_clear(&p->channel);
+	redis_pubsub_node_channel(p->core, node_code, &p->channel);
+	publish_message(p, PUBLISH_TELL, done);
+	forget_message(p);
+}
+
+void redis_publisher_fence(struct redis_publisher *p, struct slice node_code,
+			   struct slice bytes, struct done done)
+{
+	struct slice own = slice_str(p->core->base.node_code);
+	const struct slice ends[] = {own, node_code};
+	struct buf command = BUF_INIT;
+
+	if (slice_eq(node_code, own)) { /* both ends are one */
+		redis_publisher_tell(p, node_code, bytes, done);
+		return;
+	}
+	assert(node_code.n == NODE_CODE_LEN);
+	if (is_refused(p, done))
+		return;
+	put_told(p, bytes);
+	resp_command(&command, 6);
+	resp_word_str(&command, "EVAL");
+	resp_word_str(&command, fence_script);
+	resp_word_u64(&command, 0); /* channels are no keys */
+	for (size_t i = 0; i < 2; i++) {
+		buf_clear(&p->channel);
+		redis_pubsub_node_channel(p->core, ends[i], &p->channel);
+		resp_word(&command, buf_view(&p->channel));
+	}
+	resp_word(&command, buf_view(&p->message));
+	send_later(p, PUBLISH_FENCE, buf_view(&command), done);
+	buf_deinit(&command);
+	forget_message(p);
 }
 
 /* Through the same encoding as those that travel, so that they look the same. */

@@ -1,6 +1,6 @@
-/* Publishes: wait in order while the backend is away, go out in one batch per turn, and
- * are answered. What was written and not answered when the connection broke is
- * ERR_UNCONFIRMED and never written again, so nothing is published twice. */
+/* Publishes, tells and fences: wait in one order while the backend is away, go out in one
+ * batch per turn, and are answered. What was written and not answered when the connection
+ * broke is ERR_UNCONFIRMED and never written again, so nothing is published twice. */
 #ifndef GATEHOUSE_ADAPTER_REDIS_PUBLISH_H
 #define GATEHOUSE_ADAPTER_REDIS_PUBLISH_H
 
@@ -24,6 +24,10 @@ void redis_publisher_init(struct redis_publisher *p, struct redis_core *core,
 void redis_publisher_deinit(struct redis_publisher *p);
 void redis_publisher_publish(struct redis_publisher *p, const struct cluster_broadcast *b,
 			     struct done done);
+void redis_publisher_tell(struct redis_publisher *p, struct slice node_code,
+			  struct slice bytes, struct done done);
+void redis_publisher_fence(struct redis_publisher *p, struct slice node_code,
+			   struct slice bytes, struct done done);
 /* Write what waits if `up`, deliver what is local. True if a callback ran. */
 bool redis_publisher_turn(struct redis_publisher *p, bool up);
 /* Give up on what has waited for the backend for too long. */

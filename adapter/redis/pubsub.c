@@ -12,6 +12,7 @@ enum {
 };
 
 enum channel_kind {
+	CHANNEL_NODE, /* what other nodes tell this one */
 	CHANNEL_NSP,
 	CHANNEL_IDS, /* the pattern of the own-id rooms of a namespace */
 	CHANNEL_ROOM,
@@ -102,6 +103,15 @@ static struct channel *channel_new(struct redis_pubsub *p, enum channel_kind kin
 	return ch;
 }
 
+void redis_pubsub_node_channel(const struct redis_core *core, struct slice code,
+			       struct buf *out)
+{
+	buf_slice(out, buf_view(&core->key));
+	buf_str(out, "-node#");
+	buf_slice(out, code);
+	buf_byte(out, '#');
+}
+
 void redis_pubsub_init(struct redis_pubsub *p, struct redis_core *core,
 		       struct redis_link *link)
 {
@@ -111,6 +121,8 @@ void redis_pubsub_init(struct redis_pubsub *p, struct redis_core *core,
 	link_init(&p->dirty);
 	link_init(&p->waiting);
 	link_init(&p->live);
+	redis_pubsub_node_channel(core, slice_str(core->base.node_code), &p->scratch);
+	channel_new(p, CHANNEL_NODE, buf_view(&p->scratch));
 }
 
 void redis_pubsub_deinit(struct redis_pubsub *p)
@@ -239,7 +251,7 @@ void redis_pubsub_unsubscribe(struct redis_pubsub *p, struct slice nsp, struct s
 
 size_t redis_pubsub_count(const struct redis_pubsub *p)
 {
-	return p->channels.n - p->patterns.n; /* without the namespaces' own */
+	return p->channels.n - p->patterns.n - 1; /* without namespaces' and the node's */
 }
 
 bool redis_pubsub_hears(struct redis_pubsub *p, const struct cluster_broadcast *b)
@@ -345,6 +357,21 @@ static void deliver(struct redis_pubsub *p, struct slice nsp, struct slice messa
 	c->base.events->on_message(c->base.ctx, &b);
 }
 
+/* The code of the node that tells it and what it tells. */
+static void deliver_told(struct redis_pubsub *p, struct slice message)
+{
+	struct redis_core *c = p->core;
+
+	c->stats.told++;
+	c->stats.told_bytes += message.n;
+	if (message.n < NODE_CODE_LEN) {
+		c->stats.malformed++;
+		return;
+	}
+	c->base.events->on_told(c->base.ctx, slice_of(message.p, NODE_CODE_LEN),
+				slice_skip(message, NODE_CODE_LEN));
+}
+
 /* A channel we subscribed to by name. */
 static void on_message(struct redis_pubsub *p, struct slice channel,
 		       const struct resp *message)
@@ -357,6 +384,8 @@ static void on_message(struct redis_pubsub *p, struct slice channel,
 		return;
 	if (message->type == RESP_INT)
 		too_large(p, channel, message->i);
+	else if (ch->kind == CHANNEL_NODE)
+		deliver_told(p, message->s);
 	else if (cluster_parse_channel(buf_view(&p->core->key), channel, &nsp, &room) ==
 		 ERR_OK)
 		deliver(p, nsp, message->s);

@@ -1,6 +1,7 @@
-/* What this node listens to: one channel per namespace, one pattern per namespace for
- * the own-id rooms of this node's sockets, and one channel per subscribed room. Keeps
- * them across connections, counts confirmations and hands over what arrives. */
+/* What this node listens to: one channel of its own for what other nodes tell it, one
+ * channel per namespace, one pattern per namespace for the own-id rooms of this node's
+ * sockets, and one channel per subscribed room. Keeps them across connections, counts
+ * confirmations and hands over what arrives. */
 #ifndef GATEHOUSE_ADAPTER_REDIS_PUBSUB_H
 #define GATEHOUSE_ADAPTER_REDIS_PUBSUB_H
 
@@ -30,6 +31,10 @@ void redis_pubsub_subscribe(struct redis_pubsub *p, struct slice nsp, struct sli
 			    struct done done);
 void redis_pubsub_unsubscribe(struct redis_pubsub *p, struct slice nsp,
 			      struct slice room);
+/* Append the channel of a node's own, `<key>-node#<code>#`. Nobody else subscribes to it:
+ * patterns of Node servers and of nodes begin with `<key>#`. */
+void redis_pubsub_node_channel(const struct redis_core *core, struct slice code,
+			       struct buf *out);
 /* Rooms subscribed to. */
 size_t redis_pubsub_count(const struct redis_pubsub *p);
 /* Would a broadcast to these rooms reach this node? */

@@ -65,6 +65,20 @@ static void redis_publish(struct adapter *a, const struct cluster_broadcast *b,
 	redis_publisher_publish(&redis_of(a)->publisher, b, done_plain(done, arg));
 }
 
+static void redis_tell(struct adapter *a, struct slice node_code, struct slice bytes,
+		       adapter_done_fn *done, void *arg)
+{
+	redis_publisher_tell(&redis_of(a)->publisher, node_code, bytes,
+			     done_plain(done, arg));
+}
+
+static void redis_fence(struct adapter *a, struct slice node_code, struct slice bytes,
+			adapter_done_fn *done, void *arg)
+{
+	redis_publisher_fence(&redis_of(a)->publisher, node_code, bytes,
+			      done_plain(done, arg));
+}
+
 static void redis_subscribe(struct adapter *a, struct slice nsp, struct slice room,
 			    adapter_done_fn *done, void *arg)
 {
@@ -315,6 +329,8 @@ static const struct adapter_ops redis_ops = {
 	.open = redis_open,
 	.add_namespace = redis_add_namespace,
 	.publish = redis_publish,
+	.tell = redis_tell,
+	.fence = redis_fence,
 	.subscribe = redis_subscribe,
 	.unsubscribe = redis_unsubscribe,
 	.presence_add = redis_add,

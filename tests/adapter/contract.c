@@ -162,6 +162,100 @@ static void test_carried(struct world *w)
 	end(w);
 }
 
+static void test_tell(struct world *w)
+{
+	enum { N = 200, KINDS = 4 };
+	struct answer got[N] = {0}, own = {0}, none = {0};
+	struct adapter_stats s;
+	struct node *n;
+	char text[32], line[64];
+
+	begin(w);
+	n = w->b;
+	join(n, "r");
+	/* In the order they were sent, and in order with publishes. */
+	for (unsigned i = 0; i < N; i++) {
+		snprintf(text, sizeof(text), "%u", i);
+		if (i % KINDS == 1)
+			say(w->a, "r", text);
+		else if (i % KINDS == 2)
+			fence_with(w->a, n->code, text, &got[i]);
+		else
+			tell(w->a, n->code, text, &got[i]);
+		if (i % 7 == 0)
+			step();
+	}
+	WAIT(n->heard.n == N);
+	for (unsigned i = 0; i < n->heard.n; i++) {
+		if (i % KINDS != 1) {
+			WAIT(got[i].calls);
+			CHECK(got[i].err == ERR_OK);
+		}
+		snprintf(line, sizeof(line),
+			 i % KINDS == 1 ? "/ rooms=r e:%u" : "told AAAAAA %u", i);
+		CHECK_SLICE(slice_str(n->heard.v[i]), slice_str(line), "told in order");
+	}
+	/* To no other; oneself is a node too. */
+	tell(w->a, "AAAAAA", "self", &own);
+	tell(w->a, "ZZZZZZ", "nobody", &none);
+	WAIT(own.calls && none.calls);
+	CHECK(own.err == ERR_OK && none.err == ERR_NOT_FOUND);
+	WAIT(strings_count(&w->a->heard, "told AAAAAA self") == 1);
+	fence(w);
+	CHECK(n->heard.n == N + (n == w->a ? 2 : 1));
+	/* Any bytes, none too. */
+	tell(n, "AAAAAA", "", NULL);
+	tell(n, "AAAAAA", "\x01\xff\xfe\r\n$3 #*", NULL);
+	snprintf(line, sizeof(line), "told %s \x01\xff\xfe\r\n$3 #*", n->code);
+	WAIT(strings_count(&w->a->heard, line) == 1);
+	snprintf(line, sizeof(line), "told %s ", n->code);
+	CHECK(strings_count(&w->a->heard, line) == 1);
+	adapter_stats_get(w->a->a, &s);
+	CHECK(s.told >= 3 && s.told_bytes >= 12);
+	CHECK(s.publish_failed == 0 && s.malformed == 0);
+	end(w);
+}
+
+/* Two nodes publish, and each fences with the other: both hear the same in one order. */
+static void test_fence(struct world *w)
+{
+	enum { N = 400, ALL = N + N / 5 };
+	struct answer got[N] = {0}, none = {0}, self = {0};
+	char text[32];
+
+	begin(w);
+	join(w->a, "r");
+	if (w->b != w->a)
+		join(w->b, "r");
+	for (unsigned i = 0; i < N; i++) {
+		struct node *from = i % 2 ? w->a : w->b, *to = i % 2 ? w->b : w->a;
+
+		snprintf(text, sizeof(text), "%u", i);
+		say(from, "r", text);
+		if (i % 5 == 0)
+			fence_with(from, to->code, text, &got[i]);
+		if (i % 7 == 0)
+			step();
+	}
+	WAIT(w->a->heard.n == ALL);
+	WAIT(w->b->heard.n == ALL);
+	for (size_t i = 0; i < ALL && w->a->heard.n == ALL && w->b->heard.n == ALL; i++)
+		CHECK(!strcmp(w->a->heard.v[i], w->b->heard.v[i]));
+	for (unsigned i = 0; i < N; i += 5) {
+		WAIT(got[i].calls);
+		CHECK(got[i].err == ERR_OK);
+	}
+	/* With oneself: once. With a node that is not there. */
+	fence_with(w->a, "AAAAAA", "self", &self);
+	fence_with(w->a, "ZZZZZZ", "nobody", &none);
+	WAIT(self.calls && none.calls);
+	CHECK(self.err == ERR_OK && none.err == ERR_NOT_FOUND);
+	fence(w);
+	CHECK(strings_count(&w->a->heard, "told AAAAAA self") == 1);
+	CHECK(w->b == w->a || w->b->heard.n == ALL + 1);
+	end(w);
+}
+
 static void test_local(struct world *w)
 {
 	struct answer got[3] = {0};
@@ -460,8 +554,15 @@ static void test_full(struct world *w)
 	memset(text, 'x', BIG);
 	text[BIG] = '\0';
 	begin(w);
-	for (size_t i = 0; i < N; i++)
-		publish(w->a, "/", NULL, NULL, i % 2 ? 0 : CLUSTER_LOCAL, text, &got[i]);
+	for (size_t i = 0; i < N; i++) {
+		if (i % 6 == 1)
+			tell(w->a, "AAAAAA", text, &got[i]);
+		else if (i % 6 == 3)
+			fence_with(w->a, w->b->code, text, &got[i]);
+		else
+			publish(w->a, "/", NULL, NULL, i % 2 ? 0 : CLUSTER_LOCAL, text,
+				&got[i]);
+	}
 	adapter_stats_get(w->a->a, &s);
 	CHECK(s.publish_waiting > 0);
 	CHECK(s.publish_waiting_bytes > BIG && s.publish_waiting_bytes <= 1 << 20);
@@ -506,7 +607,7 @@ static void test_stats(struct world *w)
 static void test_close(struct world *w)
 {
 	struct setup s = setup(w);
-	struct answer got[9] = {0}, ghost = {0};
+	struct answer got[11] = {0}, ghost = {0};
 	struct node *n = node_up(&s, "CCCCCC"), *other = NULL;
 
 	if (w->server) {
@@ -520,13 +621,17 @@ static void test_close(struct world *w)
 	subscribe(n, "/", "r", &got[2]);
 	add(n, "q", "CCCCCC00000000000002", "", &got[3]);
 	list(n, "r", "", 10, &got[4]);
+	tell(n, "DDDDDD", "bye", &got[9]);
 	node_close(n);
 	/* Refused from now on. */
 	publish(n, "/", NULL, NULL, 0, "late", &got[5]);
 	subscribe(n, "/", "q", &got[6]);
 	unsubscribe(n, "/", "q");
 	drop(n, "r", "CCCCCC00000000000001", "ann", &got[7]);
+	fence_with(n, "DDDDDD", "late", &got[10]);
 	WAIT(n->closed);
+	CHECK(got[9].calls == 1 && got[9].err == (other ? ERR_OK : ERR_CLOSED));
+	CHECK(got[10].calls == 1 && got[10].err == ERR_CLOSED);
 	for (size_t i = 0; i < 8; i++) {
 		CHECK(got[i].calls == 1);
 		CHECK(got[i].err == ERR_CLOSED || (i < 5 && got[i].err == ERR_OK));
@@ -539,6 +644,8 @@ static void test_close(struct world *w)
 		CHECK(ghost.count == 0 && ghost.members.n == 0);
 		/* What was asked for before the close, while up, still went out. */
 		WAIT(strings_count(&other->heard, "/ rooms=r e:bye") == 1);
+		WAIT(strings_count(&other->heard, "told CCCCCC bye") == 1);
+		CHECK(other->heard.n == 2);
 		CHECK(other->lost.n == 0);
 		node_end(other);
 		CHECK(server_ask(w->server, "KEYS gh:*") == 0);
@@ -581,11 +688,10 @@ static void test_close_inside(struct world *w)
 int main(int argc, char **argv)
 {
 	static void (*const tests[])(struct world *) = {
-		test_state,	   test_order,	   test_carried,
-		test_local,	   test_subscribe, test_subscribe_races,
-		test_own_ids,	   test_presence,  test_presence_pages,
-		test_full,	   test_stats,	   test_close,
-		test_close_inside,
+		test_state,   test_order,    test_carried,	  test_tell,
+		test_fence,   test_local,    test_subscribe,	  test_subscribe_races,
+		test_own_ids, test_presence, test_presence_pages, test_full,
+		test_stats,   test_close,    test_close_inside,
 	};
 	struct server server = {0};
 	struct world w = {0};

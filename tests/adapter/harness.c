@@ -148,6 +148,20 @@ static void on_message(void *ctx, const struct cluster_broadcast *b)
 	buf_deinit(&line);
 }
 
+static void on_told(void *ctx, struct slice from, struct slice bytes)
+{
+	struct node *n = ctx;
+	struct buf line = BUF_INIT;
+
+	CHECK(!calling);
+	CHECK(!n->closing);
+	CHECK(from.n == NODE_CODE_LEN);
+	buf_printf(&line, "told %.*s ", SLICE_FMT(from));
+	buf_slice(&line, bytes);
+	strings_push(&n->heard, &line);
+	buf_deinit(&line);
+}
+
 static void on_state(void *ctx, bool up, bool gap)
 {
 	struct node *n = ctx;
@@ -207,6 +221,7 @@ static void on_log(void *ctx, enum adapter_log_level level, const char *id,
 
 static const struct adapter_events events = {
 	.on_message = on_message,
+	.on_told = on_told,
 	.on_state = on_state,
 	.on_presence_lost = on_presence_lost,
 	.on_member_lost = on_member_lost,
@@ -400,6 +415,36 @@ void publish(struct node *n, const char *nsp, const char *rooms, const char *exc
 	/* Whatever was passed in was borrowed for the call. */
 	memset(data.p, 0xff, data.n);
 	buf_deinit(&data);
+}
+
+/* Both have the same shape; `bytes` is a copy that is spoilt afterwards. */
+static void send_to(struct node *n, bool fence, const char *to, const char *text,
+		    struct answer *got)
+{
+	char code[NODE_CODE_LEN];
+	struct buf bytes = BUF_INIT;
+
+	memcpy(code, to, NODE_CODE_LEN);
+	buf_str(&bytes, text);
+	calling = true;
+	(fence ? adapter_fence : adapter_tell)(n->a, slice_of(code, NODE_CODE_LEN),
+					       buf_view(&bytes), got ? on_done : NULL,
+					       got);
+	calling = false;
+	memset(code, 0xff, NODE_CODE_LEN);
+	if (bytes.n)
+		memset(bytes.p, 0xff, bytes.n);
+	buf_deinit(&bytes);
+}
+
+void tell(struct node *n, const char *to, const char *text, struct answer *got)
+{
+	send_to(n, false, to, text, got);
+}
+
+void fence_with(struct node *n, const char *to, const char *text, struct answer *got)
+{
+	send_to(n, true, to, text, got);
 }
 
 void say(struct node *n, const char *room, const char *text)

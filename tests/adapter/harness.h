@@ -29,7 +29,7 @@ struct node {
 	uv_loop_t *loop;
 	struct node *next; /* of the harness */
 	char code[NODE_CODE_LEN + 1];
-	/* "/nsp rooms=a,b except=c flags=1 e:text", " foreign" */
+	/* "/nsp rooms=a,b except=c flags=1 e:text", " foreign"; "told FROM text" */
 	struct strings heard;
 	struct strings lost; /* "/nsp#room sid user" */
 	struct strings logs; /* "id" */
@@ -91,6 +91,9 @@ void answer_clear(struct answer *a);
  * NULL. */
 void publish(struct node *n, const char *nsp, const char *rooms, const char *except,
 	     unsigned flags, const char *text, struct answer *got);
+/* To the node of that code, and to that node and this one. */
+void tell(struct node *n, const char *to, const char *text, struct answer *got);
+void fence_with(struct node *n, const char *to, const char *text, struct answer *got);
 /* To one room of "/", not waiting for the answer. */
 void say(struct node *n, const char *room, const char *text);
 void subscribe(struct node *n, const char *nsp, const char *room, struct answer *got);

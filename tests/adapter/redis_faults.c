@@ -19,6 +19,8 @@ static long number_heard(const struct node *n, size_t i)
 {
 	const char *text = strstr(n->heard.v[i], "e:");
 
+	if (!strncmp(n->heard.v[i], "told ", 5))
+		return strtol(n->heard.v[i] + 5 + NODE_CODE_LEN, NULL, 10);
 	return text ? strtol(text + 2, NULL, 10) : -1;
 }
 
@@ -99,6 +101,83 @@ static void test_commands_cut(void)
 	free(got);
 	node_end(a);
 	node_end(b);
+}
+
+/* The same with tells and fences among the publishes: one order for the three, and still
+ * nothing twice. Scripts are flushed all the time, which a fence must not mind. */
+static void test_told_while_cut(void)
+{
+	enum { N = 6000 };
+	struct setup s = setup();
+	struct answer *got = mem_zalloc(N, sizeof(*got));
+	struct node *a = node_up(&s, "AAAAAA"), *b = node_up(&s, "BBBBBB");
+	size_t cuts = 0;
+	char text[32];
+
+	join(b, "r");
+	for (size_t i = 0; i < N; i++) {
+		snprintf(text, sizeof(text), "%zu", i);
+		if (i % 3 == 0)
+			say_number(a, i, &got[i]);
+		else if (i % 3 == 1)
+			tell(a, "BBBBBB", text, &got[i]);
+		else
+			fence_with(a, "BBBBBB", text, &got[i]);
+		if (i % 20 == 19)
+			step();
+		if (i % 100 == 50)
+			server_ask(&server, "SCRIPT FLUSH");
+		if (i % 1000 == 500)
+			cuts += (size_t)server_kill_clients(&server, "AAAAAA-commands");
+	}
+	for (size_t i = 0; i < N; i++)
+		WAIT(got[i].calls);
+	WAIT(a->up && b->heard.n > 0 && number_heard(b, b->heard.n - 1) == N - 1);
+	CHECK(cuts >= 3 && a->downs == cuts && b->downs == 0);
+	CHECK(count_err(got, N, ERR_OK) + count_err(got, N, ERR_UNCONFIRMED) == N);
+	check_heard(b, got, N, false);
+	free(got);
+	node_end(a);
+	node_end(b);
+}
+
+/* Of a node that has lost its subscriptions others are told, until it has them again; and
+ * a fence of its own is not half of one. */
+static void test_told_while_deaf(void)
+{
+	struct setup s = setup();
+	struct node *a = node_up(&s, "AAAAAA"), *b = node_up(&s, "BBBBBB");
+	struct answer told = {0}, fenced = {0}, own = {0}, after = {0}, late = {0};
+	struct adapter_stats stats;
+
+	CHECK(server_kill_clients(&server, "BBBBBB-subscriptions") == 1);
+	/* Neither node has noticed. */
+	tell(a, "BBBBBB", "1", &told);
+	fence_with(a, "BBBBBB", "2", &fenced);
+	fence_with(b, "AAAAAA", "3", &own);
+	adapter_turn(a->a);
+	adapter_turn(b->a);
+	WAIT(told.calls && fenced.calls && own.calls);
+	CHECK(told.err == ERR_NOT_FOUND && fenced.err == ERR_NOT_FOUND);
+	CHECK(own.err == ERR_UNAVAILABLE);
+	adapter_stats_get(a->a, &stats);
+	CHECK(stats.published == 2 && stats.publish_failed == 0);
+	adapter_stats_get(b->a, &stats);
+	CHECK(stats.published == 0 && stats.publish_failed == 1);
+	WAIT(b->downs == 1 && b->up);
+	/* At the very moment. */
+	tell(a, "BBBBBB", "4", &after);
+	WAIT(after.calls && b->heard.n);
+	CHECK(after.err == ERR_OK);
+	CHECK(b->heard.n == 1 && !strcmp(b->heard.v[0], "told AAAAAA 4"));
+	for (size_t i = 0; i < a->heard.n; i++) /* of the second it has the own end */
+		CHECK(!strcmp(a->heard.v[i], "told AAAAAA 2"));
+	/* Gone for good. */
+	node_end(b);
+	tell(a, "BBBBBB", "5", &late);
+	WAIT(late.calls);
+	CHECK(late.err == ERR_NOT_FOUND);
+	node_end(a);
 }
 
 /* What was written when the connection broke is not known to have arrived. */
@@ -272,6 +351,7 @@ static void test_unavailable(void)
 {
 	struct setup s = setup();
 	struct answer pub = {0}, sub = {0}, in = {0}, out = {0}, maybe = {0}, got = {0};
+	struct answer told = {0}, fenced = {0};
 	struct node *a, *b;
 	char sid[ID_LEN + 1];
 
@@ -288,11 +368,14 @@ static void test_unavailable(void)
 	step();
 	WAIT(!a->up);
 	say_number(a, 1, &pub);
+	tell(a, "BBBBBB", "x", &told);
+	fence_with(a, "BBBBBB", "x", &fenced);
 	subscribe(a, "/", "r", &sub);
 	drop(a, "r", sid_of(a, 1, sid), "u", &out);
 	add(a, "r", sid_of(a, 2, sid), "u", &in);
 	WAIT(pub.calls && sub.calls && out.calls && in.calls && maybe.calls);
 	CHECK(pub.err == ERR_UNAVAILABLE && sub.err == ERR_UNAVAILABLE);
+	CHECK(told.err == ERR_UNAVAILABLE && fenced.err == ERR_UNAVAILABLE);
 	CHECK(out.err == ERR_UNAVAILABLE && in.err == ERR_UNAVAILABLE);
 	CHECK(maybe.err == ERR_UNAVAILABLE);
 	server_signal(&server, SIGCONT);
@@ -515,6 +598,8 @@ int main(void)
 
 	server_start(&server, NULL);
 	test_commands_cut();
+	test_told_while_cut();
+	test_told_while_deaf();
 	test_unconfirmed();
 	test_subscriptions_cut();
 	test_killed();

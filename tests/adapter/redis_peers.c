@@ -73,6 +73,14 @@ static void test_foreign(void)
 	CHECK(a->heard.n == 6);
 	adapter_stats_get(a->a, &stats);
 	CHECK(stats.malformed == 6 && stats.received == 12);
+	/* Not from a node. */
+	FOREIGN("socket.io-node#AAAAAA#", "");
+	FOREIGN("socket.io-node#AAAAAA#", "BBBBB");
+	FOREIGN("socket.io-node#AAAAAA#", "BBBBBBhi");
+	WAIT(strings_count(&a->heard, "told BBBBBB hi") == 1);
+	adapter_stats_get(a->a, &stats);
+	CHECK(stats.malformed == 8 && stats.told == 3);
+	CHECK(stats.received == 12 && a->heard.n == 7);
 	CHECK(a->downs == 0);
 	node_end(a);
 }
@@ -85,13 +93,14 @@ static void test_channels(void)
 
 	join(a, "r");
 	join(a, "AAAAAA00000000000001");
-	CHECK(server_ask(&server, "PUBSUB CHANNELS") == 3);
+	CHECK(server_ask(&server, "PUBSUB CHANNELS") == 4);
+	CHECK(server_ask(&server, "PUBSUB CHANNELS %s", "socket.io-node#AAAAAA#") == 1);
 	CHECK(server_ask(&server, "PUBSUB CHANNELS %s", "socket.io#/#") == 1);
 	CHECK(server_ask(&server, "PUBSUB CHANNELS %s", "socket.io#/other#") == 1);
 	CHECK(server_ask(&server, "PUBSUB CHANNELS %s", "socket.io#/#r#") == 1);
 	CHECK(server_ask(&server, "PUBSUB NUMPAT") == 2);
 	unsubscribe(a, "/", "r");
-	WAIT(server_ask(&server, "PUBSUB CHANNELS") == 2);
+	WAIT(server_ask(&server, "PUBSUB CHANNELS") == 3);
 	node_end(a);
 	WAIT(server_ask(&server, "PUBSUB NUMPAT") == 0);
 }
@@ -275,6 +284,8 @@ static void test_refusals(void)
 	static const char *const more[] = {"--requirepass", "secret", "--databases", "2",
 					   NULL};
 	struct server guarded = {0};
+	struct answer fenced = {0};
+	struct node *a, *b;
 	struct setup s;
 	char replica[8];
 
@@ -288,7 +299,13 @@ static void test_refusals(void)
 	s.r.username = "gate";
 	refused(&s, "redis_auth_failed");
 	s.r.password = "pw";
-	node_end(node_up(&s, "AAAAAA"));
+	a = node_up(&s, "AAAAAA");
+	b = node_up(&s, "BBBBBB");
+	fence_with(a, "BBBBBB", "x", &fenced);
+	WAIT(fenced.calls && b->heard.n == 1);
+	CHECK(fenced.err == ERR_OK); /* channels are no keys */
+	node_end(a);
+	node_end(b);
 	s.r.username = "deaf";
 	refused(&s, "redis_not_permitted");
 	s.r.username = NULL;
@@ -328,7 +345,7 @@ static void test_channel_refused(void)
 	struct node *n;
 
 	server_ask(&server, "ACL SETUSER some on >pw ~gh:* +@all resetchannels "
-			    "&socket.io#/# &socket.io#/#r* " PATTERNS);
+			    "&socket.io-node#* &socket.io#/# &socket.io#/#r* " PATTERNS);
 	s.r.username = "some";
 	s.r.password = "pw";
 	n = node_new(&s, "AAAAAA");

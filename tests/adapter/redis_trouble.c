@@ -57,7 +57,7 @@ static long long errors_of(const char *kind)
 static void test_misconf(void)
 {
 	struct setup s = setup_of(&server);
-	struct answer got = {0};
+	struct answer got = {0}, fenced = {0};
 	struct node *a, *b;
 	char path[128];
 
@@ -76,6 +76,9 @@ static void test_misconf(void)
 	WAIT(got.calls);
 	CHECK(got.err == ERR_OK);
 	WAIT(strings_count(&b->heard, "/ rooms=r e:x") == 1);
+	fence_with(a, "BBBBBB", "y", &fenced);
+	WAIT(fenced.calls && b->heard.n == 2);
+	CHECK(fenced.err == ERR_OK);
 	rmdir(path);
 	server_ask(&server, "CONFIG SET save %s dbfilename dump.rdb", "");
 	node_end(a);
@@ -241,7 +244,7 @@ static void test_close_before_turn(void)
 static void test_busy(void)
 {
 	struct setup s = setup_of(&server);
-	struct answer got = {0}, after = {0};
+	struct answer got = {0}, after = {0}, fenced = {0};
 	redisContext *other = redisConnectUnix(server.path);
 	redisReply *reply = NULL;
 	struct node *a;
@@ -253,8 +256,9 @@ static void test_busy(void)
 	CHECK(redisBufferWrite(other, &(int){0}) == REDIS_OK);
 	run_for(300);
 	publish(a, "/", NULL, NULL, 0, "x", &got);
-	WAIT(got.calls);
-	CHECK(got.err == ERR_UNAVAILABLE);
+	fence_with(a, "ZZZZZZ", "x", &fenced);
+	WAIT(got.calls && fenced.calls);
+	CHECK(got.err == ERR_UNAVAILABLE && fenced.err == ERR_UNAVAILABLE);
 	run_for(1500); /* probes are refused, too */
 	freeReplyObject(redisCommand(server.ctl, "SCRIPT KILL"));
 	redisGetReply(other, (void **)&reply);
