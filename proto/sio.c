@@ -61,6 +61,23 @@ bool sio_decoder_busy(const struct sio_decoder *d)
 	return d->assembly != NULL;
 }
 
+bool sio_decoder_fed(const struct sio_decoder *d, size_t i, struct slice *piece)
+{
+	const struct assembly *a = d->assembly;
+	size_t at = 0;
+
+	if (!a || i > a->got)
+		return false;
+	if (i == 0) {
+		*piece = buf_view(&a->text);
+		return true;
+	}
+	for (size_t j = 0; j + 1 < i; j++)
+		at += a->attachments[j].n;
+	*piece = slice_of(a->bytes.p + at, a->attachments[i - 1].n);
+	return true;
+}
+
 /* `scratch` holds the payload, perhaps nothing; the namespace, whose text may go away
  * before the packet does, is put behind it. */
 static void finish(const struct head *h, struct buf *scratch, struct sio_packet *packet)

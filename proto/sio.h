@@ -62,6 +62,10 @@ MUST_USE enum err sio_decode_binary(struct sio_decoder *d,
 				    bool *complete);
 /* Are attachments due? */
 bool sio_decoder_busy(const struct sio_decoder *d);
+/* What it was fed with of the packet that is being put together, to feed another decoder
+ * with: piece 0 is its text, the others are attachments. False: there is no such piece.
+ */
+bool sio_decoder_fed(const struct sio_decoder *d, size_t i, struct slice *piece);
 
 /* Is `name` an event name applications may use? The reserved ones are connect,
  * connect_error, disconnect, disconnecting, newListener, removeListener. */
