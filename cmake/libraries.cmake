@@ -7,6 +7,7 @@
 #   msgpack-c      packs MessagePack                BSL-1.0        libmsgpack-dev / libmsgpack-c-dev
 #   libyaml        reads the configuration file     MIT            libyaml-dev
 #   libjwt         verifies JSON Web Tokens         MPL-2.0        libjwt-dev (1.10 / 1.17)
+#   zlib           compresses polled bodies         Zlib           zlib1g-dev
 find_package(PkgConfig REQUIRED)
 
 function(gatehouse_pkg target module)
@@ -23,6 +24,7 @@ gatehouse_pkg(HIREDIS hiredis)
 gatehouse_pkg(LWS libwebsockets)
 gatehouse_pkg(YAML yaml-0.1)
 gatehouse_pkg(JWT libjwt)
+gatehouse_pkg(ZLIB zlib)
 
 # Debian 12 names msgpack-c's CMake package and target otherwise than Debian 13,
 # whose .pc file is broken; so the CMake configuration is used on both.

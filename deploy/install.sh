@@ -102,6 +102,7 @@ need_build() {
 	need_lws_uv
 	need_module hiredis libhiredis-dev
 	need_module yaml-0.1 libyaml-dev
+	need_module zlib zlib1g-dev
 	need_module libjwt libjwt-dev
 	need_header msgpack.h 'libmsgpack-c-dev|libmsgpack-dev'
 	need_node

@@ -3,9 +3,15 @@
  * server is another; workers will be a third. A namespace names the applications that
  * serve it; an event goes to each in turn until one takes it.
  *
+ * A socket may come from another node, whose client polled there and now has its
+ * WebSocket here, and it may leave for one likewise (move.h). Applications hear of
+ * neither: on_connect was there, on_disconnect will be where it is then. So what they
+ * know of a socket beyond its user, rooms and questions belongs in a store that all nodes
+ * share.
+ *
  * Sockets are borrowed: a `struct socket *` is valid from on_connect until on_disconnect
- * returns. Who waits for something in between keeps the socket's id and asks for it
- * again. */
+ * returns. Who waits for something in between says so (socket_begin), keeps the socket's
+ * id and asks for it again. */
 #ifndef GATEHOUSE_GATEWAY_APP_H
 #define GATEHOUSE_GATEWAY_APP_H
 
@@ -32,6 +38,12 @@ struct app_ops {
 	void (*on_connect)(void *app, struct socket *s, struct slice auth);
 	/* True: taken (answered now or later). False: not this application's. */
 	bool (*on_event)(void *app, struct socket *s, const struct app_event *e);
+	/* The client's answer to socket_emit_ack, once: ERR_OK and `args`, an encoded
+	 * array; ERR_TIMEOUT; or ERR_CLOSED when the socket ends first (`s` is then about
+	 * to go). The socket may have moved to this node since. NULL: it asks no
+	 * questions. */
+	void (*on_answer)(void *app, struct socket *s, struct slice tag, enum err err,
+			  struct slice args);
 	/* The socket is out of its rooms afterwards; nothing reaches it any more. */
 	void (*on_disconnect)(void *app, struct socket *s, const char *reason);
 };

@@ -251,3 +251,16 @@ static void load_deinit(struct config_load *l, struct config_command *cmd)
 	str_list_deinit(&l->auth_where);
 	free(l->file);
 }
+
+bool config_has_transport(const struct config *c, enum eio_transport transport)
+{
+	const char *name = transport == EIO_POLLING	? "polling"
+			   : transport == EIO_WEBSOCKET ? "websocket"
+							: "";
+
+	for (size_t i = 0; i < c->transports.n; i++) {
+		if (strcmp(c->transports.v[i], name) == 0)
+			return true;
+	}
+	return false;
+}

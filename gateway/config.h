@@ -9,6 +9,7 @@
 #include "gateway/policy.h"
 #include "gateway/settings.h"
 #include "proto/buf.h"
+#include "proto/eio.h"
 
 struct str_list {
 	char **v;
@@ -63,6 +64,9 @@ enum config_result config_load(struct config *c, int argc, char *const *argv,
 			       char *const *env, const char *const *app_names,
 			       struct buf *out, struct buf *errors);
 void config_deinit(struct config *c);
+
+/* May clients use this transport? */
+bool config_has_transport(const struct config *c, enum eio_transport transport);
 
 /* The reference page docs/configuration.md, from the table. */
 void config_reference(struct buf *out);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "gateway/config_parts.h"
+#include "gateway/text.h"
 #include "proto/mem.h"
 
 enum {
@@ -14,6 +15,8 @@ enum {
 
 static void dev_namespace(struct config_load *l);
 static void check_listen(struct config_load *l);
+static void check_transports(struct config_load *l);
+static void check_cors(struct config_load *l);
 static void check_redis(struct config_load *l);
 static void check_jwt(struct config_load *l);
 static void check_namespaces(struct config_load *l);
@@ -31,6 +34,8 @@ static bool is_given(const struct config_load *l, const char *key)
 void config_check(struct config_load *l)
 {
 	check_listen(l);
+	check_transports(l);
+	check_cors(l);
 	check_redis(l);
 	check_jwt(l);
 	if (l->c->dev && !l->namespaces_given)
@@ -99,6 +104,46 @@ static void check_listen(struct config_load *l)
 	if (!c->log_format && !is_wrong(l, "logFormat"))
 		config_error(l, setting_where(l, "logFormat"),
 			     "is empty; write text or json");
+}
+
+static void check_transports(struct config_load *l)
+{
+	const struct config *c = l->c;
+
+	for (size_t i = 0; i < c->transports.n; i++) {
+		if (strcmp(c->transports.v[i], "polling") != 0 &&
+		    strcmp(c->transports.v[i], "websocket") != 0)
+			config_error(l, setting_where(l, "transports"),
+				     "%s is no transport; write polling, websocket, or "
+				     "both",
+				     config_shown(c->transports.v[i]));
+	}
+	if (c->transports.n == 0 && !is_wrong(l, "transports"))
+		config_error(l, setting_where(l, "transports"),
+			     "is empty; write polling, websocket, or both");
+}
+
+/* A token as of RFC 6265, which is what a cookie's name is. */
+static bool is_cookie_name(const char *name)
+{
+	return name[strcspn(name, " \t\"(),/:;<=>?@[\\]{}")] == '\0' &&
+	       text_is_plain(slice_str(name));
+}
+
+static void check_cors(struct config_load *l)
+{
+	const struct config *c = l->c;
+
+	for (size_t i = 0; i < c->origins.n && c->cors && c->cors_credentials; i++) {
+		if (strcmp(c->origins.v[i], "*") == 0)
+			config_error(l, setting_where(l, "corsCredentials"),
+				     "is true while origins has \"*\": every page could "
+				     "act with its visitor's cookies; list the origins");
+	}
+	if (c->cookie && !is_cookie_name(c->cookie))
+		config_error(l, setting_where(l, "cookie"),
+			     "%s is no cookie's name; write letters, digits, - or _",
+			     config_shown(c->cookie));
 }
 
 /* One newline at the end is the editor's and not part of a secret. */

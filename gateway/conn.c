@@ -5,14 +5,13 @@
 
 #include "gateway/conn_packet.h"
 #include "gateway/log.h"
+#include "gateway/move.h"
 #include "gateway/node.h"
 #include "gateway/socket.h"
 #include "proto/eio.h"
 #include "proto/mem.h"
 
 enum {
-	/* One write gathers frames up to this size; larger ones go alone. */
-	CONN_GATHER_MAX = 64 * 1024,
 	/* A throttled conn is looked at again after this long, or one packet's time. */
 	CONN_THROTTLE_MS = 20,
 };
@@ -50,11 +49,35 @@ static void count_close(struct metrics *m, enum conn_close reason)
 	}
 }
 
-static void send_open(struct conn *c)
+/* The one place where the state changes. */
+static void set_state(struct conn *c, enum conn_state to)
+{
+	static const unsigned from[] = {
+		[CONN_ARRIVING] = 0,
+		[CONN_OPEN] = 1u << CONN_ARRIVING,
+		[CONN_LEAVING] = 1u << CONN_OPEN,
+		[CONN_HANDED] = 1u << CONN_LEAVING,
+		[CONN_CLOSING] = 1u << CONN_ARRIVING | 1u << CONN_OPEN |
+				 1u << CONN_LEAVING | 1u << CONN_HANDED,
+		[CONN_CLOSED] = 1u << CONN_CLOSING,
+	};
+
+	assert(from[to] & 1u << c->state);
+	c->state = to;
+}
+
+/* Does it take part in what goes on here? */
+static bool is_live(const struct conn *c)
+{
+	return c->state == CONN_OPEN || c->state == CONN_LEAVING;
+}
+
+static void send_open(struct conn *c, bool upgradable)
 {
 	const struct config *config = c->node->config;
 	struct eio_open open = {
-		.sid = slice_of(c->id, ID_LEN),
+		.sid = conn_id(c),
+		.upgrade_websocket = upgradable,
 		.ping_interval_ms = config->ping_interval_ms,
 		.ping_timeout_ms = config->ping_timeout_ms,
 		.max_payload = config->max_http_buffer_size,
@@ -71,26 +94,38 @@ static void send_open(struct conn *c)
 
 void conn_set_heartbeat(struct conn *c, struct link *list, uint64_t at)
 {
+	struct link *after;
+
 	list_remove(&c->heartbeat);
-	list_push(list, &c->heartbeat);
+	/* Its place is the end, but for a conn that brings its times along. */
+	for (after = list->prev; after != list; after = after->prev) {
+		if (container_of(after, struct conn, heartbeat)->heartbeat_at <= at)
+			break;
+	}
+	list_push(after->next, &c->heartbeat);
 	c->heartbeat_at = at;
 }
 
 void conn_set_waiting(struct conn *c, struct link *list, uint64_t at)
 {
+	struct link *after;
+
 	list_remove(&c->waiting);
-	list_push(list, &c->waiting);
+	for (after = list->prev; after != list; after = after->prev) {
+		if (container_of(after, struct conn, waiting)->waiting_at <= at)
+			break;
+	}
+	list_push(after->next, &c->waiting);
 	c->waiting_at = at;
 }
 
-struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *transport)
+static struct conn *conn_alloc(struct node *n, enum conn_state state, uint8_t version)
 {
 	struct conn *c = mem_zalloc(1, sizeof(*c));
-	uint64_t now = env_now_ms(n->env);
 
 	c->node = n;
-	c->ops = ops;
-	c->transport = transport;
+	c->state = state;
+	c->version = version;
 	outbox_init(&c->outbox);
 	link_init(&c->dirty);
 	link_init(&c->heartbeat);
@@ -98,28 +133,151 @@ struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *tra
 	link_init(&c->throttle);
 	list_push(&n->conns.all, &c->all);
 	n->conns.n++;
-	n->metrics.conns++;
-	n->metrics.conns_opened++;
-	node_new_id(n, c->id);
-	c->rate_at = now;
-	c->rate_credit = (int64_t)n->config->event_rate * 2000;
-	conn_set_heartbeat(c, &n->conns.ping_due, now + n->config->ping_interval_ms);
-	conn_set_waiting(c, &n->conns.connect_due, now + n->config->connect_timeout_ms);
-	send_open(c);
+	c->rate_at = env_now_ms(n->env);
 	return c;
 }
 
-void conn_close(struct conn *c, enum conn_close reason)
+struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *transport,
+		      uint8_t version, bool upgradable)
 {
-	if (c->state != CONN_OPEN)
-		return;
-	c->state = CONN_CLOSING;
-	c->reason = reason;
-	count_close(&c->node->metrics, reason);
+	struct conn *c = conn_alloc(n, CONN_OPEN, version);
+	uint64_t now = c->rate_at;
+
+	c->ops = ops;
+	c->transport = transport;
+	n->metrics.conns_opened++;
+	node_new_id(n, c->id);
+	table_add(&n->conns.by_id, conn_id(c), c);
+	c->rate_credit = (int64_t)n->config->event_rate * 2000;
+	conn_set_heartbeat(c, &n->conns.ping_due, now + n->config->ping_interval_ms);
+	conn_set_waiting(c, &n->conns.connect_due, now + n->config->connect_timeout_ms);
+	send_open(c, upgradable);
+	return c;
+}
+
+static enum transport_result nowhere_write(void *transport, struct slice bytes)
+{
+	(void)transport;
+	(void)bytes;
+	return TRANSPORT_CHOKED;
+}
+
+static void nowhere_read(void *transport, bool on)
+{
+	(void)transport;
+	(void)on;
+}
+
+static void nowhere_close(void *transport, enum conn_close reason)
+{
+	(void)transport;
+	(void)reason;
+}
+
+static const struct transport_ops nowhere = {
+	.write = nowhere_write, .read = nowhere_read, .close = nowhere_close};
+
+void conn_unset_transport(struct conn *c)
+{
+	c->ops = &nowhere;
+	c->transport = NULL;
+	c->choked = true;
+}
+
+/* --- moving --- */
+
+struct conn *conn_arrive(struct node *n, struct slice id, uint8_t version,
+			 struct move_in *in)
+{
+	struct conn *c = conn_alloc(n, CONN_ARRIVING, version);
+
+	assert(id.n == ID_LEN);
+	memcpy(c->id, id.p, ID_LEN);
+	table_add(&n->conns.by_id, conn_id(c), c);
+	conn_unset_transport(c);
+	c->move.in = in;
+	return c;
+}
+
+void conn_arrived(struct conn *c)
+{
+	set_state(c, CONN_OPEN);
+	c->move.in = NULL;
+}
+
+void conn_leave(struct conn *c, struct move_out *out)
+{
+	set_state(c, CONN_LEAVING);
+	c->move.out = out;
+	list_remove(&c->heartbeat);
+	if (!c->waiting_backend)
+		list_remove(&c->waiting);
+	conn_on_idle(c);
+}
+
+void conn_handed(struct conn *c)
+{
+	set_state(c, CONN_HANDED);
+	outbox_deinit(&c->outbox);
+}
+
+void conn_on_idle(struct conn *c)
+{
+	if (c->state == CONN_LEAVING && list_empty(&c->dirty))
+		list_push(&c->node->conns.dirty, &c->dirty);
+}
+
+bool conn_is_idle(const struct conn *c)
+{
+	for (const struct socket *s = c->sockets; s; s = s->conn_next) {
+		if (s->begun || !list_empty(&s->ops))
+			return false;
+	}
+	return !c->held && !c->holds;
+}
+
+void conn_set_transport(struct conn *c, const struct transport_ops *ops, void *transport)
+{
+	assert(c->state == CONN_OPEN);
+	c->ops = ops;
+	c->transport = transport;
+	conn_on_writable(c);
+	if (c->held)
+		ops->read(transport, false);
+}
+
+static void begin_end(struct conn *c)
+{
+	set_state(c, CONN_CLOSING);
 	list_remove(&c->heartbeat);
 	list_remove(&c->throttle);
 	list_remove(&c->waiting);
 	list_push(&c->node->conns.closing, &c->waiting);
+}
+
+void conn_close(struct conn *c, enum conn_close reason)
+{
+	if (c->state >= CONN_CLOSING)
+		return;
+	if (c->state == CONN_ARRIVING) { /* its owner is the other node */
+		conn_drop(c);
+		return;
+	}
+	c->reason = reason;
+	count_close(&c->node->metrics, reason);
+	if (c->state != CONN_OPEN)
+		move_out_on_conn_gone(c->move.out);
+	begin_end(c);
+}
+
+void conn_drop(struct conn *c)
+{
+	if (c->state >= CONN_CLOSING)
+		return;
+	c->silent = true;
+	if (c->state == CONN_ARRIVING && c->move.in)
+		move_in_on_conn_gone(c->move.in);
+	begin_end(c);
 }
 
 void conn_on_transport_closed(struct conn *c, enum conn_close reason)
@@ -134,7 +292,7 @@ void conn_send(struct conn *c, struct frame *f, bool droppable)
 {
 	struct node *n = c->node;
 
-	if (c->state != CONN_OPEN)
+	if (!is_live(c) && !(c->state == CONN_ARRIVING && c->fenced))
 		return;
 	if (outbox_push(&c->outbox, f, n->config->outbox_bytes_max) != ERR_OK) {
 		if (droppable)
@@ -158,13 +316,13 @@ static enum transport_result write_some(struct conn *c, uint32_t *taken)
 	uint32_t n = 1;
 
 	/* One frame goes out from the buffer all its receivers share. */
-	if (c->outbox.count > 1 && bytes.n < CONN_GATHER_MAX) {
+	if (c->outbox.count > 1 && bytes.n < c->ops->gather_bytes_max) {
 		buf_clear(scratch);
 		buf_slice(scratch, bytes);
 		for (; n < c->outbox.count; n++) {
 			struct frame *f = outbox_at(&c->outbox, n);
 
-			if (scratch->n + f->n > CONN_GATHER_MAX)
+			if (scratch->n + f->n > c->ops->gather_bytes_max)
 				break;
 			buf_slice(scratch, frame_view(f));
 			packets += f->packets;
@@ -235,7 +393,7 @@ static void resume(struct conn *c)
 {
 	struct conn_held *h = c->held;
 
-	while (h->done < h->packets.n && !c->holds && c->state == CONN_OPEN) {
+	while (h->done < h->packets.n && !c->holds && is_live(c)) {
 		struct held_head head;
 		struct slice bytes;
 
@@ -245,9 +403,10 @@ static void resume(struct conn *c)
 			break;
 		h->done += sizeof(head) + head.n;
 	}
-	if (h->done == h->packets.n && c->state == CONN_OPEN) {
+	if (h->done == h->packets.n && is_live(c)) {
 		free_held(c);
 		c->ops->read(c->transport, true);
+		conn_on_idle(c);
 	}
 }
 
@@ -260,7 +419,8 @@ void conn_hold(struct conn *c)
 void conn_release(struct conn *c)
 {
 	assert(c->holds);
-	if (--c->holds == 0 && c->held && c->state == CONN_OPEN && list_empty(&c->dirty))
+	if (--c->holds == 0 && (c->held || c->state == CONN_LEAVING) && is_live(c) &&
+	    list_empty(&c->dirty))
 		list_push(&c->node->conns.dirty, &c->dirty);
 }
 
@@ -283,7 +443,7 @@ void conn_charge(struct conn *c, uint32_t packets)
 	int64_t rate = (int64_t)n->config->event_rate;
 	uint64_t now;
 
-	if (rate == 0 || c->state != CONN_OPEN)
+	if (rate == 0 || !is_live(c))
 		return;
 	c->rate_credit -= 1000 * (int64_t)packets;
 	if (c->rate_credit >= 0)
@@ -337,37 +497,48 @@ void conn_on_pong(struct conn *c)
 {
 	struct node *n = c->node;
 
-	if (!c->awaiting_pong || c->state != CONN_OPEN)
+	if (!c->awaiting_pong || !is_live(c))
 		return;
 	c->awaiting_pong = false;
-	conn_set_heartbeat(c, &n->conns.ping_due,
-			   env_now_ms(n->env) + n->config->ping_interval_ms);
+	if (c->state == CONN_OPEN)
+		conn_set_heartbeat(c, &n->conns.ping_due,
+				   env_now_ms(n->env) + n->config->ping_interval_ms);
 }
 
 /* --- ending --- */
+
+/* Its sockets end; what they and their applications have to say goes out. */
+static void end_aloud(struct conn *c)
+{
+	while (c->sockets)
+		socket_close(c->sockets, conn_close_text(c->reason));
+	if (c->ops->keeps_last_writes)
+		c->choked = false;
+	if (c->reason != CONN_CLOSE_SLOW_READER)
+		flush(c);
+	if (log_enabled(LOG_DEBUG))
+		log_event(LOG_DEBUG, "conn_closed", "conn=%.*s reason=%s", ID_LEN, c->id,
+			  conn_close_text(c->reason));
+}
 
 void conn_take_out(struct conn *c)
 {
 	struct node *n = c->node;
 
-	assert(c->state == CONN_CLOSING);
-	c->state = CONN_CLOSED;
+	set_state(c, CONN_CLOSED);
+	table_remove(&n->conns.by_id, conn_id(c));
+	if (!c->silent)
+		end_aloud(c);
 	while (c->sockets)
-		socket_close(c->sockets, conn_close_text(c->reason));
-	if (c->reason != CONN_CLOSE_SLOW_READER)
-		flush(c);
+		socket_drop(c->sockets);
 	if (c->transport)
 		c->ops->close(c->transport, c->reason);
-	if (log_enabled(LOG_DEBUG))
-		log_event(LOG_DEBUG, "conn_closed", "conn=%.*s reason=%s", ID_LEN, c->id,
-			  conn_close_text(c->reason));
 	free_held(c);
 	sio_decoder_free(c->decoder);
 	outbox_deinit(&c->outbox);
 	list_remove(&c->dirty);
 	list_remove(&c->all);
 	n->conns.n--;
-	n->metrics.conns--;
 	free(c);
 }
 
@@ -379,5 +550,7 @@ bool conn_work(struct conn *c)
 		resume(c);
 	if (c->state == CONN_OPEN)
 		flush(c);
+	else if (c->state == CONN_LEAVING)
+		move_out_check(c->move.out);
 	return resumed;
 }

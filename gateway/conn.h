@@ -13,6 +13,8 @@
 #include "proto/list.h"
 #include "proto/table.h"
 
+struct move_in;
+struct move_out;
 struct node;
 struct socket;
 struct namespace;
@@ -23,6 +25,7 @@ struct namespace;
 	X(PING_TIMEOUT, "ping timeout", closes_ping_timeout)                             \
 	X(CONNECT_TIMEOUT, "connect timeout", closes_connect_timeout)                    \
 	X(PARSE_ERROR, "parse error", closes_parse_error)                                \
+	X(TRANSPORT_ERROR, "transport error", closes_transport_error)                    \
 	X(TOO_BIG, "message too big", closes_too_big)                                    \
 	X(SLOW_READER, "slow reader", closes_slow_reader)                                \
 	X(BACKEND_AWAY, "backend away", closes_backend_away)                             \
@@ -48,10 +51,18 @@ struct transport_ops {
 	void (*read)(void *transport, bool on);
 	/* End it; `reason` chooses the close code. Nothing is called back afterwards. */
 	void (*close)(void *transport, enum conn_close reason);
+	/* Several frames go in one write up to so many bytes; a larger one goes alone. */
+	size_t gather_bytes_max;
+	/* Writes of a conn that has ended are kept for `close`, which may send them much
+	 * later; so they are offered even if it is choked. */
+	bool keeps_last_writes;
 };
 
 enum conn_state {
+	CONN_ARRIVING, /* comes from another node: it does not send yet (move.h) */
 	CONN_OPEN,
+	CONN_LEAVING, /* goes to another node: takes no input */
+	CONN_HANDED,  /* is at the other node, unless that fails */
 	CONN_CLOSING, /* decided; taken out at the end of the turn */
 	CONN_CLOSED,  /* its sockets are gone; memory goes next */
 };
@@ -63,6 +74,10 @@ struct conn {
 	struct sio_decoder *decoder; /* NULL until an attachment is due */
 	struct socket *sockets;	     /* singly linked by conn_next */
 	struct conn_held *held;	     /* what came while the conn was held, or NULL */
+	union {
+		struct move_in *in;   /* ARRIVING */
+		struct move_out *out; /* LEAVING, HANDED */
+	} move;
 	struct outbox outbox;
 	struct link all;       /* of the node's conns */
 	struct link dirty;     /* in conns.dirty: has something to send */
@@ -77,11 +92,41 @@ struct conn {
 	uint16_t sockets_n;
 	uint16_t holds;
 	bool choked, awaiting_pong, waiting_backend;
+	bool fenced;	 /* ARRIVING: what is sent to it is for here */
+	bool silent;	 /* CLOSING: nobody hears of it, since it lives at another node */
+	uint8_t version; /* of Engine.IO */
 	char id[ID_LEN];
 };
 
-/* A transport is ready: a new conn, whose open packet is in its outbox. */
-struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *transport);
+/* A transport is ready: a new conn, whose open packet is in its outbox. `version`: of
+ * Engine.IO; `upgradable`: the open packet offers WebSocket. */
+struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *transport,
+		      uint8_t version, bool upgradable);
+/* A conn that comes from another node, with its id there. */
+struct conn *conn_arrive(struct node *n, struct slice id, uint8_t version,
+			 struct move_in *in);
+/* It is here, and open; it still has no transport. */
+void conn_arrived(struct conn *c);
+/* It goes to another node: what it held is worked off, then move_out_check. */
+void conn_leave(struct conn *c, struct move_out *out);
+/* It is at the other node: what is sent to it here is not for it any more. */
+void conn_handed(struct conn *c);
+/* End it at the end of this turn without a word to anybody: it lives elsewhere. */
+void conn_drop(struct conn *c);
+/* Nothing of an application is under way for one of its sockets. */
+void conn_on_idle(struct conn *c);
+/* Has it nothing under way? */
+bool conn_is_idle(const struct conn *c);
+
+/* The conn has no transport for a while; nothing is called at the one it had. */
+void conn_unset_transport(struct conn *c);
+/* The conn goes on over this transport. */
+void conn_set_transport(struct conn *c, const struct transport_ops *ops, void *transport);
+
+static inline struct slice conn_id(const struct conn *c)
+{
+	return slice_of(c->id, ID_LEN);
+}
 
 /* What the transport reports; the bytes are one whole Engine.IO packet or binary message.
  */
@@ -119,7 +164,7 @@ void conn_on_pong(struct conn *c);
  * waits (true if packets were handled); take a closing conn out and free it. */
 bool conn_work(struct conn *c);
 void conn_take_out(struct conn *c);
-/* Move the conn to the end of one of the lists of struct conns, due at `at`. */
+/* Move the conn to one of the lists of struct conns, by the time `at` it is due. */
 void conn_set_heartbeat(struct conn *c, struct link *list, uint64_t at);
 void conn_set_waiting(struct conn *c, struct link *list, uint64_t at);
 

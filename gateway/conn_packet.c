@@ -150,7 +150,7 @@ bool conn_packet(struct conn *c, struct slice bytes, bool binary)
 {
 	struct eio_packet packet;
 
-	assert(c->state == CONN_OPEN && !c->holds);
+	assert((c->state == CONN_OPEN || c->state == CONN_LEAVING) && !c->holds);
 	if (binary)
 		return on_message(c, bytes, true);
 	if (eio_decode(bytes, &packet) != ERR_OK) {

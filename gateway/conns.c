@@ -12,9 +12,10 @@ enum {
 	CONNS_WAVE_MS = 50,
 };
 
-void conns_init(struct conns *c)
+void conns_init(struct conns *c, const uint64_t seed[2])
 {
 	*c = (struct conns){.scratch = BUF_INIT, .leave_at = UINT64_MAX};
+	table_init(&c->by_id, seed);
 	link_init(&c->all);
 	link_init(&c->dirty);
 	link_init(&c->closing);
@@ -29,8 +30,14 @@ void conns_init(struct conns *c)
 void conns_deinit(struct conns *c)
 {
 	assert(list_empty(&c->all));
+	table_deinit(&c->by_id);
 	buf_deinit(&c->scratch);
 	frame_unref(c->ping);
+}
+
+struct conn *conns_find(const struct node *n, struct slice id)
+{
+	return table_get(&n->conns.by_id, id);
 }
 
 bool conns_turn(struct node *n)
@@ -106,7 +113,7 @@ void conns_on_backend_up(struct node *n)
 		struct conn *c = container_of(l, struct conn, waiting);
 
 		c->waiting_backend = false;
-		if (c->sockets_n == 0)
+		if (c->sockets_n == 0 && c->state == CONN_OPEN)
 			conn_set_waiting(c, &n->conns.connect_due,
 					 env_now_ms(n->env) +
 						 n->config->connect_timeout_ms);

@@ -11,13 +11,16 @@ struct conns {
 	struct link ping_due, pong_due, connect_due, backend_due, throttled;
 	/* Draining: when the next are to leave and when the last; UINT64_MAX: nobody. */
 	uint64_t leave_at, leave_end;
-	size_t n;
-	struct buf scratch; /* several frames written at once; also decoding */
+	struct table by_id;
+	size_t n, polling_n; /* all; those that poll */
+	struct buf scratch;  /* several frames written at once; also decoding */
 	struct frame *ping;
 };
 
-void conns_init(struct conns *c);
+void conns_init(struct conns *c, const uint64_t seed[2]);
 void conns_deinit(struct conns *c);
+/* NULL: no conn of this id is here (any more). */
+struct conn *conns_find(const struct node *n, struct slice id);
 /* At the end of a loop turn: take out what ended, then one write for each conn that has
  * something to send, and again until nothing is left to do. True if applications were
  * called, so that there may be more for the adapter. */

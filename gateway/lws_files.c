@@ -14,18 +14,10 @@ enum {
 	PIECE_S = 30, /* a peer that takes less than a piece in this time is cut */
 };
 
-/* What is left to send; lws's opaque user data while it is, and else NULL until the
- * connection is a WebSocket. */
 struct sending {
 	struct slice rest;
 	bool close;
 };
-
-static void sending_end(struct lws *wsi)
-{
-	free(lws_get_opaque_user_data(wsi));
-	lws_set_opaque_user_data(wsi, NULL);
-}
 
 static void wait_writable(struct lws *wsi)
 {
@@ -33,23 +25,23 @@ static void wait_writable(struct lws *wsi)
 	lws_callback_on_writable(wsi);
 }
 
-int lws_files_send(struct lws *wsi, struct slice body, bool close)
+int lws_files_send(struct lws_client *c, struct slice body, bool close)
 {
 	struct sending *d;
 
-	if (lws_get_opaque_user_data(wsi))
+	if (c->sending)
 		return -1; /* lws does not take the next request before this is done */
 	d = mem_zalloc(1, sizeof(*d));
 	d->rest = body;
 	d->close = close;
-	lws_set_opaque_user_data(wsi, d);
-	wait_writable(wsi);
+	c->sending = d;
+	wait_writable(c->wsi);
 	return 0;
 }
 
-int lws_files_on_writable(struct lws *wsi)
+int lws_files_on_writable(struct lws_client *c)
 {
-	struct sending *d = lws_get_opaque_user_data(wsi);
+	struct sending *d = c->sending;
 	bool last, close;
 	size_t n;
 
@@ -58,22 +50,23 @@ int lws_files_on_writable(struct lws *wsi)
 	last = d->rest.n <= PIECE;
 	n = last ? d->rest.n : PIECE;
 	/* lws does not change the bytes, though it takes them as its own. */
-	if (lws_write(wsi, (uint8_t *)(uintptr_t)d->rest.p, n,
+	if (lws_write(c->wsi, (uint8_t *)(uintptr_t)d->rest.p, n,
 		      last ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP) < 0)
 		return -1;
 	d->rest = slice_skip(d->rest, n);
 	if (!last) {
-		wait_writable(wsi);
+		wait_writable(c->wsi);
 		return 0;
 	}
 	close = d->close;
-	sending_end(wsi);
-	return close || lws_http_transaction_completed(wsi) ? -1 : 0;
+	lws_files_on_destroy(c);
+	return close || lws_http_transaction_completed(c->wsi) ? -1 : 0;
 }
 
-void lws_files_on_destroy(struct lws *wsi)
+void lws_files_on_destroy(struct lws_client *c)
 {
-	sending_end(wsi);
+	free(c->sending);
+	c->sending = NULL;
 }
 
 /* Does If-None-Match name this tag? A weak tag counts. */
@@ -85,7 +78,7 @@ static bool has_etag(struct lws *wsi, const char *etag)
 	       strstr(have, etag);
 }
 
-static int send_file(struct server *s, struct lws *wsi, bool head, const struct file *f,
+static int send_file(struct lws_client *c, bool head, const struct file *f,
 		     const char *more_headers)
 {
 	struct buf headers = BUF_INIT;
@@ -93,8 +86,8 @@ static int send_file(struct server *s, struct lws *wsi, bool head, const struct 
 
 	buf_printf(&headers, "ETag: %s\r\n%s", f->etag, more_headers);
 	result = lws_http_respond(
-		s, wsi, head,
-		&(struct lws_response){.status = has_etag(wsi, f->etag) ? 304 : 200,
+		c, head,
+		&(struct lws_response){.status = has_etag(c->wsi, f->etag) ? 304 : 200,
 				       .type = f->type,
 				       .headers = buf_cstr(&headers),
 				       .body = slice_of(f->p, f->n),
@@ -111,23 +104,23 @@ static struct slice below(const struct config *c, struct slice path)
 	return slice_starts(path, root) ? slice_skip(path, root.n) : SLICE_EMPTY;
 }
 
-bool lws_files_request(struct server *s, struct lws *wsi, bool head, struct slice path,
+bool lws_files_request(struct lws_client *client, bool head, struct slice path,
 		       int *result)
 {
-	const struct config *c = s->node->config;
+	const struct config *c = client->server->node->config;
 	const struct file *f;
 
 	if (c->serve_client && (f = file_find(client_files, below(c, path)))) {
 		/* Modules and source maps are fetched with CORS, and anybody may read
 		 * them. */
-		*result = send_file(s, wsi, head, f,
+		*result = send_file(client, head, f,
 				    "Cache-Control: public, max-age=0\r\n"
 				    "Access-Control-Allow-Origin: *\r\n");
 		return true;
 	}
 	if (c->page && (f = file_find(page_files, path))) {
 		*result =
-			send_file(s, wsi, head, f,
+			send_file(client, head, f,
 				  "Cache-Control: no-cache\r\n"
 				  "Content-Security-Policy: default-src 'self'; "
 				  "connect-src 'self' ws: wss:; frame-ancestors 'none'; "

@@ -1,16 +1,19 @@
-/* HTTP requests: the operators' pages, and what Engine.IO answers to those that are no
- * WebSocket. */
+/* HTTP requests: the operators' pages, WebSocket upgrades, and what all requests share.
+ * Engine.IO over plain HTTP is in lws_polling.c. */
 #include "gateway/log.h"
 #include "gateway/lws_internal.h"
 #include "gateway/node.h"
+#include "gateway/session.h"
 
-enum { HEADER_MAX = 1024, HINT_AGAIN_MS = 60 * 1000 };
+enum { HINT_AGAIN_MS = 60 * 1000 };
 
 static const char *reason_phrase(int status)
 {
 	switch (status) {
 	case 200:
 		return "OK";
+	case 204:
+		return "No Content";
 	case 304:
 		return "Not Modified";
 	case 400:
@@ -21,6 +24,10 @@ static const char *reason_phrase(int status)
 		return "Not Found";
 	case 405:
 		return "Method Not Allowed";
+	case 411:
+		return "Length Required";
+	case 413:
+		return "Payload Too Large";
 	default:
 		return "Service Unavailable";
 	}
@@ -36,12 +43,12 @@ static bool more_follows(struct lws *wsi)
 }
 
 /* Headers and body in one write, unless the body can wait for the peer to take it. */
-int lws_http_respond(struct server *s, struct lws *wsi, bool head,
-		     const struct lws_response *r)
+int lws_http_respond(struct lws_client *c, bool head, const struct lws_response *r)
 {
+	struct server *s = c->server;
 	struct buf *b = &s->out;
 	struct slice body = head || r->status == 304 ? SLICE_EMPTY : r->body;
-	bool more = more_follows(wsi);
+	bool more = !r->body_read && more_follows(c->wsi);
 	/* Of a node that stops: what comes next goes to another, over another connection.
 	 */
 	bool close = r->close || more || node_is_stopping(s->node);
@@ -52,29 +59,31 @@ int lws_http_respond(struct server *s, struct lws *wsi, bool head,
 	buf_clear(b);
 	buf_reserve(b, LWS_PRE);
 	buf_commit(b, LWS_PRE);
+	buf_printf(b, "HTTP/1.1 %d %s\r\n", r->status, reason_phrase(r->status));
+	if (r->type)
+		buf_printf(b, "Content-Type: %s\r\n", r->type);
 	buf_printf(b,
-		   "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s"
-		   "X-Content-Type-Options: nosniff\r\nConnection: %s\r\n\r\n",
-		   r->status, reason_phrase(r->status), r->type, r->body.n,
-		   r->headers ? r->headers : "", close ? "close" : "keep-alive");
+		   "Content-Length: %zu\r\n%sX-Content-Type-Options: nosniff\r\n"
+		   "Connection: %s\r\n\r\n",
+		   r->body.n, r->headers ? r->headers : "",
+		   close ? "close" : "keep-alive");
 	if (!later)
 		buf_slice(b, body);
-	failed = lws_write(wsi, b->p + LWS_PRE, b->n - LWS_PRE,
+	failed = lws_write(c->wsi, b->p + LWS_PRE, b->n - LWS_PRE,
 			   later ? LWS_WRITE_HTTP : LWS_WRITE_HTTP_FINAL) < 0;
 	buf_clear(b);
 	buf_trim(b, NODE_SCRATCH_KEEP);
 	if (failed)
 		return -1;
 	if (later)
-		return lws_files_send(wsi, body, close);
-	return close || lws_http_transaction_completed(wsi) ? -1 : 0;
+		return lws_files_send(c, body, close);
+	return close || lws_http_transaction_completed(c->wsi) ? -1 : 0;
 }
 
-/* Copy a header; empty if it is absent or longer than HEADER_MAX. */
-static struct slice header(struct lws *wsi, enum lws_token_indexes token,
-			   char out[HEADER_MAX])
+struct slice lws_http_header(struct lws *wsi, enum lws_token_indexes token,
+			     char out[LWS_HEADER_MAX])
 {
-	int n = lws_hdr_copy(wsi, out, HEADER_MAX, token);
+	int n = lws_hdr_copy(wsi, out, LWS_HEADER_MAX, token);
 
 	return n > 0 ? slice_of(out, (size_t)n) : SLICE_EMPTY;
 }
@@ -88,8 +97,7 @@ static struct slice uri(struct lws *wsi, int *method)
 	return p && n > 0 ? slice_of(p, (size_t)n) : SLICE_EMPTY;
 }
 
-/* Is it time to give this hint (again)? */
-static bool hint_due(struct server *s, enum hint hint)
+bool lws_http_hint_due(struct server *s, enum hint hint)
 {
 	uint64_t now = env_now_ms(s->node->env);
 
@@ -110,7 +118,7 @@ static bool is_engine_path(const struct config *c, struct slice path)
 }
 
 /* lws keeps the query in pieces, one an argument. */
-static struct eio_query engine_query(struct lws *wsi, char out[LWS_HTTP_HEADERS_MAX])
+struct eio_query lws_http_query(struct lws *wsi, char out[LWS_HTTP_HEADERS_MAX])
 {
 	struct eio_query q;
 	size_t used = 0;
@@ -139,13 +147,11 @@ static struct slice origin_host(struct slice origin)
 	return SLICE_EMPTY;
 }
 
-/* Browsers always send Origin with a WebSocket; who sends none is no browser, and no page
- * can be used to reach us through it. */
-static bool origin_allowed(const struct config *c, struct lws *wsi)
+bool lws_http_origin_allowed(const struct config *c, struct lws *wsi)
 {
-	char origin_buf[HEADER_MAX], host_buf[HEADER_MAX];
-	struct slice origin = header(wsi, WSI_TOKEN_ORIGIN, origin_buf);
-	struct slice host = header(wsi, WSI_TOKEN_HOST, host_buf);
+	char origin_buf[LWS_HEADER_MAX], host_buf[LWS_HEADER_MAX];
+	struct slice origin = lws_http_header(wsi, WSI_TOKEN_ORIGIN, origin_buf);
+	struct slice host = lws_http_header(wsi, WSI_TOKEN_HOST, host_buf);
 
 	if (lws_hdr_total_length(wsi, WSI_TOKEN_ORIGIN) == 0)
 		return true;
@@ -162,90 +168,30 @@ static bool origin_allowed(const struct config *c, struct lws *wsi)
 	return false;
 }
 
-/* The clients of Socket.IO 2 and older, whichever transport they begin with. */
-static void hint_version(struct server *s, int version)
+bool lws_http_origin_ok(struct lws_client *c)
 {
-	if (version != 0 && version != 4 && hint_due(s, HINT_VERSION))
-		log_event(LOG_INFO, "version_refused",
-			  "eio=%d msg=the client speaks another Engine.IO protocol than "
-			  "4; use the Socket.IO client 3 or newer",
-			  version);
-}
+	struct server *s = c->server;
+	char origin_buf[LWS_HEADER_MAX], host_buf[LWS_HEADER_MAX];
+	struct slice origin, host;
 
-static void hint_polling(struct server *s, struct slice origin)
-{
-	if (hint_due(s, HINT_POLLING))
-		log_event(LOG_INFO, "polling_refused",
-			  "origin=%.*s msg=a client began with long-polling, which is "
-			  "not there yet; make it begin with WebSocket: io(url, { "
-			  "transports: [\"websocket\"] })",
-			  SLICE_FMT(origin));
-}
-
-/* Pages of other origins than ours may read it, or their browsers would speak of CORS
- * instead of the error. */
-static int engine_error(struct server *s, struct lws *wsi, bool head,
-			enum eio_error error)
-{
-	struct buf body = BUF_INIT, headers = BUF_INIT;
-	char origin_buf[HEADER_MAX];
-	struct slice origin = header(wsi, WSI_TOKEN_ORIGIN, origin_buf);
-	int result;
-
-	if (origin.n && origin_allowed(s->node->config, wsi))
-		buf_printf(&headers,
-			   "Access-Control-Allow-Origin: %.*s\r\nVary: Origin\r\n",
-			   SLICE_FMT(origin));
-	s->node->metrics.conns_refused_bad_request++;
-	buf_printf(&body, "{\"code\":%d,\"message\":\"%s\"}", (int)error,
-		   eio_error_text(error));
-	result =
-		lws_http_respond(s, wsi, head,
-				 &(struct lws_response){.status = eio_error_status(error),
-							.type = "application/json",
-							.headers = buf_cstr(&headers),
-							.body = buf_view(&body),
-							.close = true});
-	buf_deinit(&headers);
-	buf_deinit(&body);
-	return result;
-}
-
-/* Long-polling is not there yet: its requests get the answer of a reference server whose
- * transports are ["websocket"]. */
-static int engine_request(struct server *s, struct lws *wsi, bool head)
-{
-	char query[LWS_HTTP_HEADERS_MAX];
-	char origin[HEADER_MAX];
-	struct eio_query q = engine_query(wsi, query);
-
-	hint_version(s, q.version);
-	if (q.transport == EIO_POLLING)
-		hint_polling(s, header(wsi, WSI_TOKEN_ORIGIN, origin));
-	if (q.transport != EIO_WEBSOCKET)
-		return engine_error(s, wsi, head, EIO_ERROR_TRANSPORT_UNKNOWN);
-	if (q.sid.n)
-		return engine_error(s, wsi, head, EIO_ERROR_SID_UNKNOWN);
-	return engine_error(s, wsi, head, EIO_ERROR_BAD_REQUEST);
-}
-
-static void hint_origin(struct server *s, struct lws *wsi)
-{
-	char origin_buf[HEADER_MAX], host_buf[HEADER_MAX];
-	struct slice origin = header(wsi, WSI_TOKEN_ORIGIN, origin_buf);
-	struct slice host = header(wsi, WSI_TOKEN_HOST, host_buf);
-
-	if (hint_due(s, HINT_ORIGIN))
-		log_event(LOG_INFO, "origin_refused",
-			  "origin=%.*s host=%.*s msg=the setting origins does not allow "
-			  "pages from there to connect; add it if they may",
-			  SLICE_FMT(origin), SLICE_FMT(host));
+	if (lws_http_origin_allowed(s->node->config, c->wsi))
+		return true;
+	s->node->metrics.conns_refused_origin++;
+	if (!lws_http_hint_due(s, HINT_ORIGIN))
+		return false;
+	origin = lws_http_header(c->wsi, WSI_TOKEN_ORIGIN, origin_buf);
+	host = lws_http_header(c->wsi, WSI_TOKEN_HOST, host_buf);
+	log_event(LOG_INFO, "origin_refused",
+		  "origin=%.*s host=%.*s msg=the setting origins does not allow pages "
+		  "from there to connect; add it if they may",
+		  SLICE_FMT(origin), SLICE_FMT(host));
+	return false;
 }
 
 /* The answer to a failed upgrade is plain text, as the reference has it. */
-static int refuse_upgrade(struct server *s, struct lws *wsi, int status, const char *why)
+static int refuse_upgrade(struct lws_client *c, int status, const char *why)
 {
-	lws_http_respond(s, wsi, false,
+	lws_http_respond(c, false,
 			 &(struct lws_response){.status = status,
 						.type = "text/html",
 						.body = slice_str(why),
@@ -253,62 +199,51 @@ static int refuse_upgrade(struct server *s, struct lws *wsi, int status, const c
 	return -1;
 }
 
-int lws_http_upgrade(struct server *s, struct lws *wsi)
+int lws_http_upgrade(struct lws_client *c)
 {
-	struct node *n = s->node;
+	struct node *n = c->server->node;
 	char query[LWS_HTTP_HEADERS_MAX];
-	struct eio_query q = engine_query(wsi, query);
+	struct eio_query q = lws_http_query(c->wsi, query);
 	enum eio_error error;
 	int method;
 
-	if (!is_engine_path(n->config, uri(wsi, &method)))
-		return refuse_upgrade(s, wsi, 404, "Not found");
-	if (!origin_allowed(n->config, wsi)) {
-		n->metrics.conns_refused_origin++;
-		hint_origin(s, wsi);
-		return refuse_upgrade(s, wsi, 403,
-				      "This origin is not allowed to connect");
-	}
+	if (!is_engine_path(n->config, uri(c->wsi, &method)))
+		return refuse_upgrade(c, 404, "Not found");
+	if (!lws_http_origin_ok(c))
+		return refuse_upgrade(c, 403, "This origin is not allowed to connect");
 	if (n->state > NODE_LINGERING) {
 		n->metrics.conns_refused_stopping++;
-		return refuse_upgrade(s, wsi, 503, "This server is stopping");
+		return refuse_upgrade(c, 503, "This server is stopping");
 	}
 	if (n->conns.n >= n->config->max_conns) {
 		n->metrics.conns_refused_max++;
-		return refuse_upgrade(s, wsi, 503, "Too many connections");
+		return refuse_upgrade(c, 503, "Too many connections");
 	}
-	if (q.transport != EIO_WEBSOCKET)
-		error = EIO_ERROR_TRANSPORT_UNKNOWN;
-	else if (q.sid.n)
-		error = EIO_ERROR_SID_UNKNOWN;
-	else if (method != LWSHUMETH_GET)
-		error = EIO_ERROR_BAD_METHOD;
-	else if (q.version != 4)
-		error = EIO_ERROR_BAD_VERSION;
-	else
+	if (session_check(n, &q, method == LWSHUMETH_GET, true, &error))
 		return 0;
-	hint_version(s, q.version);
+	lws_polling_hint_version(c->server, q.version);
 	n->metrics.conns_refused_bad_request++;
-	return refuse_upgrade(s, wsi, 400, eio_error_text(error));
+	return refuse_upgrade(c, 400, eio_error_text(error));
 }
 
 /* --- pages --- */
 
-static int client_request(struct server *s, struct lws *wsi, bool head, struct slice path)
+static int client_request(struct lws_client *c, bool head, struct slice path)
 {
 	int result;
 
-	if (lws_files_request(s, wsi, head, path, &result))
+	if (lws_files_request(c, head, path, &result))
 		return result;
 	return lws_http_respond(
-		s, wsi, head,
+		c, head,
 		&(struct lws_response){.status = 404,
 				       .type = "text/plain; charset=utf-8",
 				       .body = SLICE_LIT("not found\n")});
 }
 
-static int ops_request(struct server *s, struct lws *wsi, int method, struct slice path)
+static int ops_request(struct lws_client *c, int method, struct slice path)
 {
+	struct node *n = c->server->node;
 	struct lws_response r = {.status = 200, .type = "text/plain; charset=utf-8"};
 	struct buf body = BUF_INIT;
 	int result;
@@ -316,42 +251,41 @@ static int ops_request(struct server *s, struct lws *wsi, int method, struct sli
 	if (slice_eq(path, SLICE_LIT("/healthz"))) {
 		buf_str(&body, "ok\n");
 	} else if (slice_eq(path, SLICE_LIT("/readyz"))) {
-		bool ready = s->node->state == NODE_READY;
+		bool ready = n->state == NODE_READY;
 
 		buf_str(&body, ready ? "ready\n"
-			       : node_is_stopping(s->node)
+			       : node_is_stopping(n)
 				       ? "not ready: stopping\n"
 				       : "not ready: the backend was not reached yet\n");
 		r.status = ready ? 200 : 503;
 	} else if (slice_eq(path, SLICE_LIT("/metrics"))) {
 		r.type = "text/plain; version=0.0.4; charset=utf-8";
-		node_metrics(s->node, &body);
+		node_metrics(n, &body);
 	} else {
 		r.status = 404;
 		buf_str(&body, "not found; here are /healthz, /readyz and /metrics\n");
 	}
 	r.body = buf_view(&body);
-	result = lws_http_respond(s, wsi, method == LWSHUMETH_HEAD, &r);
+	result = lws_http_respond(c, method == LWSHUMETH_HEAD, &r);
 	buf_deinit(&body);
 	return result;
 }
 
-int lws_http_request(struct server *s, struct lws *wsi, enum server_role role)
+int lws_http_request(struct lws_client *c)
 {
 	int method;
-	struct slice path = uri(wsi, &method);
+	struct slice path = uri(c->wsi, &method);
 
-	if (role == SERVER_CLIENTS && is_engine_path(s->node->config, path))
-		return engine_request(s, wsi, method == LWSHUMETH_HEAD);
+	if (c->role == SERVER_CLIENTS && is_engine_path(c->server->node->config, path))
+		return lws_polling_request(c, method);
 	if (method != LWSHUMETH_GET && method != LWSHUMETH_HEAD)
 		return lws_http_respond(
-			s, wsi, false,
+			c, false,
 			&(struct lws_response){.status = 405,
 					       .type = "text/plain; charset=utf-8",
 					       .headers = "Allow: GET, HEAD\r\n",
 					       .body = SLICE_LIT("GET and HEAD only\n"),
 					       .close = true});
-	return role == SERVER_OPS
-		       ? ops_request(s, wsi, method, path)
-		       : client_request(s, wsi, method == LWSHUMETH_HEAD, path);
+	return c->role == SERVER_OPS ? ops_request(c, method, path)
+				     : client_request(c, method == LWSHUMETH_HEAD, path);
 }

@@ -5,8 +5,10 @@
 #include <libwebsockets.h>
 #include <uv.h>
 
+#include "gateway/config.h"
 #include "gateway/conn.h"
 #include "gateway/server.h"
+#include "gateway/upgrade.h"
 #include "proto/eio.h"
 
 /* All of a request's headers; as in Node, since browsers send an origin's cookies along.
@@ -15,7 +17,7 @@ enum { LWS_HTTP_HEADERS_MAX = 16 * 1024 };
 
 /* What somebody who sets a client up has to know of, and what any client can repeat at
  * will: told in the log at most once a minute; the metrics count each. */
-enum hint { HINT_POLLING, HINT_VERSION, HINT_ORIGIN, HINTS_N };
+enum hint { HINT_VERSION, HINT_ORIGIN, HINTS_N };
 
 struct server {
 	struct node *node;
@@ -23,9 +25,28 @@ struct server {
 	struct lws_vhost *vhost;
 	struct listener *listeners; /* singly linked */
 	size_t connections;	    /* all that lws has, WebSockets included */
+	size_t settled;		    /* of these: have sent a request */
 	bool paused;	/* not accepting, since too many handshakes are under way */
 	struct buf out; /* scratch of responses */
+	struct link
+		polling; /* of struct http_exchange: not answered yet, the oldest first */
+	uv_timer_t sweep;	     /* looks after those */
+	unsigned handles;	     /* that libuv has to close */
 	uint64_t hinted_ms[HINTS_N]; /* 0: not yet */
+};
+
+/* A connection from a client, from accept to its end; lws's opaque user data. */
+struct lws_client {
+	struct server *server;
+	struct lws *wsi;
+	enum server_role role;
+	bool settled; /* has sent a whole request's headers: no handshake any more */
+	struct sending *sending;	/* a file under way, or NULL */
+	struct http_exchange *exchange; /* a request that is not answered, or NULL */
+	/* Of a WebSocket: whose it is, one of the two, and neither once we closed it. */
+	struct conn *conn;
+	struct upgrade *upgrade;
+	struct buf rx; /* a message of which more is to come */
 };
 
 /* --- lws_http.c --- */
@@ -37,36 +58,62 @@ struct lws_response {
 	struct slice body;
 	bool lasting; /* the body lives as long as the program, and need not be copied */
 	bool close;   /* the connection ends with it */
+	bool body_read; /* the request's body was taken, or it has none */
 };
 
 /* Answer a request; the callback's return value. `head`: it was a HEAD. */
-int lws_http_respond(struct server *s, struct lws *wsi, bool head,
-		     const struct lws_response *r);
+int lws_http_respond(struct lws_client *c, bool head, const struct lws_response *r);
 
 /* Answer a request; the callback's return value. */
-int lws_http_request(struct server *s, struct lws *wsi, enum server_role role);
+int lws_http_request(struct lws_client *c);
 /* Judge a WebSocket upgrade: 0 to go on, else the answer was sent and the connection
  * ends. */
-int lws_http_upgrade(struct server *s, struct lws *wsi);
+int lws_http_upgrade(struct lws_client *c);
+
+enum { LWS_HEADER_MAX = 1024 };
+/* Copy a header; empty if it is absent or longer than LWS_HEADER_MAX. */
+struct slice lws_http_header(struct lws *wsi, enum lws_token_indexes token,
+			     char out[LWS_HEADER_MAX]);
+/* What the request's query asks for, in `out`. */
+struct eio_query lws_http_query(struct lws *wsi, char out[LWS_HTTP_HEADERS_MAX]);
+/* Browsers always send Origin with a WebSocket or a request of another origin; who sends
+ * none is no browser, and no page can be used to reach us through it. False: it is not
+ * allowed, which was counted and hinted at. */
+bool lws_http_origin_ok(struct lws_client *c);
+bool lws_http_origin_allowed(const struct config *c, struct lws *wsi);
+/* Is it time to give this hint (again)? */
+bool lws_http_hint_due(struct server *s, enum hint hint);
+
+/* --- lws_polling.c --- */
+
+/* Engine.IO over plain HTTP. Each returns the callback's value. */
+int lws_polling_request(struct lws_client *c, int method);
+void lws_polling_hint_version(struct server *s, int version);
+int lws_polling_body(struct lws_client *c, struct slice piece);
+int lws_polling_body_complete(struct lws_client *c);
+/* The connection is gone. */
+void lws_polling_gone(struct lws_client *c);
+void lws_polling_init(struct server *s);
+void lws_polling_close(struct server *s);
 
 /* --- lws_files.c --- */
 
 /* Answer with a file of the program, if one is served at `path`. False: there is none;
  * else `*result` is the callback's return value. */
-bool lws_files_request(struct server *s, struct lws *wsi, bool head, struct slice path,
+bool lws_files_request(struct lws_client *client, bool head, struct slice path,
 		       int *result);
 /* The headers were sent: send `body` as the peer takes it, without a copy, and then end
  * the connection or not. The callback's return value. */
-int lws_files_send(struct lws *wsi, struct slice body, bool close);
+int lws_files_send(struct lws_client *c, struct slice body, bool close);
 /* The connection that is being sent a file is writable, or gone. */
-int lws_files_on_writable(struct lws *wsi);
-void lws_files_on_destroy(struct lws *wsi);
+int lws_files_on_writable(struct lws_client *c);
+void lws_files_on_destroy(struct lws_client *c);
 
 /* --- lws_ws.c --- */
 
 /* The callbacks of established WebSockets. */
-int lws_ws_event(struct server *s, struct lws *wsi, enum lws_callback_reasons reason,
-		 const void *in, size_t n);
+void lws_ws_event(struct lws_client *c, enum lws_callback_reasons reason, const void *in,
+		  size_t n);
 
 /* --- lws_server.c --- */
 

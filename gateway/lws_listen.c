@@ -29,7 +29,7 @@ struct listener {
 
 static size_t handshakes(const struct server *s)
 {
-	return s->connections > s->node->conns.n ? s->connections - s->node->conns.n : 0;
+	return s->connections - s->settled;
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events);

@@ -18,18 +18,69 @@ enum {
 	TX_PACKET = 256 * 1024,
 };
 
-/* The opaque user data of an operator's connection points here. */
-static char ops_mark;
-
 /* lws would go over to HTTP/2 when asked to ("h2c"), where nothing here holds: who asks
  * for anything but a WebSocket is answered as if it had not. */
-static int confirm_upgrade(struct server *s, struct lws *wsi, enum server_role role,
-			   const char *to)
+static int confirm_upgrade(struct lws_client *c, const char *to)
 {
 	if (strcasecmp(to, "websocket") == 0)
-		return role == SERVER_CLIENTS ? lws_http_upgrade(s, wsi) : -1;
-	lws_http_request(s, wsi, role);
+		return c->role == SERVER_CLIENTS ? lws_http_upgrade(c) : -1;
+	lws_http_request(c);
 	return -1;
+}
+
+static void settle(struct lws_client *c)
+{
+	if (c->settled)
+		return;
+	c->settled = true;
+	c->server->settled++;
+	lws_listen_update(c->server);
+}
+
+static void client_free(struct lws_client *c)
+{
+	if (c->settled)
+		c->server->settled--;
+	lws_polling_gone(c);
+	lws_files_on_destroy(c);
+	lws_set_opaque_user_data(c->wsi, NULL);
+	buf_deinit(&c->rx);
+	free(c);
+}
+
+/* What lws reports of a connection that is ours. */
+static int on_client(struct lws_client *c, enum lws_callback_reasons reason, void *in,
+		     size_t n)
+{
+	/* clang-format off */
+	switch ((int)reason) {
+	/* clang-format on */
+	case LWS_CALLBACK_HTTP:
+		settle(c);
+		return lws_http_request(c);
+	case LWS_CALLBACK_HTTP_WRITEABLE:
+		return lws_files_on_writable(c);
+	case LWS_CALLBACK_HTTP_BODY:
+		return lws_polling_body(c, slice_of(in, n));
+	case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+		return lws_polling_body_complete(c);
+	case LWS_CALLBACK_CLOSED_HTTP:
+		lws_polling_gone(c);
+		return 0;
+	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+		return confirm_upgrade(c, in);
+	case LWS_CALLBACK_ESTABLISHED:
+		settle(c);
+		lws_ws_event(c, reason, in, n);
+		return 0;
+	case LWS_CALLBACK_RECEIVE:
+	case LWS_CALLBACK_SERVER_WRITEABLE:
+	case LWS_CALLBACK_CLOSED:
+		lws_ws_event(c, reason, in, n);
+		return 0;
+	default:
+		return 0;
+	}
 }
 
 static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
@@ -37,12 +88,12 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 {
 	struct lws_context *context = wsi ? lws_get_context(wsi) : NULL;
 	struct server *s = context ? lws_context_user(context) : NULL;
-	enum server_role role;
+	struct lws_client *c;
 
 	(void)user;
 	if (!s || !s->context)
 		return 0;
-	role = lws_get_opaque_user_data(wsi) == &ops_mark ? SERVER_OPS : SERVER_CLIENTS;
+	c = lws_get_opaque_user_data(wsi);
 	/* clang-format off */
 	switch ((int)reason) {
 	/* clang-format on */
@@ -50,29 +101,15 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 		s->connections++;
 		return 0;
 	case LWS_CALLBACK_WSI_DESTROY:
-		if (role == SERVER_CLIENTS)
-			lws_files_on_destroy(wsi);
+		if (c)
+			client_free(c);
 		s->connections--;
 		lws_listen_update(s);
 		return 0;
-	case LWS_CALLBACK_HTTP:
-		return lws_http_request(s, wsi, role);
-	case LWS_CALLBACK_HTTP_WRITEABLE:
-		return role == SERVER_CLIENTS ? lws_files_on_writable(wsi) : 0;
-	case LWS_CALLBACK_HTTP_BODY:
-		return -1; /* no request with a body is answered with more than an error
-			    */
-	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-		return confirm_upgrade(s, wsi, role, in);
 	case LWS_CALLBACK_RAW_ADOPT:
 		return -1; /* "CONNECT host:port" makes lws a tunnel without timeouts */
-	case LWS_CALLBACK_ESTABLISHED:
-	case LWS_CALLBACK_RECEIVE:
-	case LWS_CALLBACK_SERVER_WRITEABLE:
-	case LWS_CALLBACK_CLOSED:
-		return lws_ws_event(s, wsi, reason, in, n);
 	default:
-		return 0;
+		return c ? on_client(c, reason, in, n) : 0;
 	}
 }
 
@@ -131,6 +168,7 @@ struct server *server_new(struct node *n)
 	};
 
 	s->node = n;
+	lws_polling_init(s);
 	lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
 	s->context = lws_create_context(&info);
 	if (s->context)
@@ -149,16 +187,23 @@ struct server *server_new(struct node *n)
 bool lws_server_adopt(struct server *s, int fd, enum server_role role)
 {
 	struct lws *wsi = lws_adopt_socket_vhost(s->vhost, fd);
+	struct lws_client *c;
 
-	if (wsi && role == SERVER_OPS)
-		lws_set_opaque_user_data(wsi, &ops_mark);
-	return wsi != NULL;
+	if (!wsi)
+		return false;
+	c = mem_zalloc(1, sizeof(*c));
+	c->server = s;
+	c->wsi = wsi;
+	c->role = role;
+	lws_set_opaque_user_data(wsi, c);
+	return true;
 }
 
 void server_close(struct server *s)
 {
 	server_close_listeners(s, SERVER_CLIENTS);
 	server_close_listeners(s, SERVER_OPS);
+	lws_polling_close(s);
 	if (s->context)
 		lws_context_destroy(s->context);
 }

@@ -5,18 +5,12 @@
 #include "gateway/node.h"
 #include "proto/mem.h"
 
-/* A WebSocket and its conn; lws's opaque user data. */
-struct ws {
-	struct lws *wsi;
-	struct conn *conn;
-	struct buf rx; /* a message of which more is to come */
-};
-
-static void ws_free(struct ws *w)
+/* The conn is done with it; lws is still to say good-bye. */
+static void let_go(struct lws_client *c)
 {
-	lws_set_opaque_user_data(w->wsi, NULL);
-	buf_deinit(&w->rx);
-	free(w);
+	c->conn = NULL;
+	c->upgrade = NULL;
+	buf_deinit(&c->rx);
 }
 
 /* LWS_WRITE_HTTP on a WebSocket sends the bytes as they are, and keeps what the kernel
@@ -24,16 +18,14 @@ static void ws_free(struct ws *w)
  * is what makes fan-out cheap; tests/conformance would see it break. */
 static enum transport_result ws_write(void *transport, struct slice bytes)
 {
-	struct ws *w = transport;
+	struct lws_client *w = transport;
 	/* lws does not change the bytes of a raw write, though it takes them as its own.
 	 */
 	uint8_t *p = (uint8_t *)(uintptr_t)bytes.p;
 
 	if (lws_write(w->wsi, p, bytes.n, LWS_WRITE_HTTP) < (int)bytes.n) {
-		struct lws *wsi = w->wsi;
-
-		ws_free(w);
-		lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+		let_go(w);
+		lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 		return TRANSPORT_BROKEN;
 	}
 	if (!lws_partial_buffered(w->wsi))
@@ -44,7 +36,7 @@ static enum transport_result ws_write(void *transport, struct slice bytes)
 
 static void ws_read(void *transport, bool on)
 {
-	struct ws *w = transport;
+	struct lws_client *w = transport;
 
 	lws_rx_flow_control(w->wsi, on);
 }
@@ -53,6 +45,7 @@ static enum lws_close_status close_status(enum conn_close reason)
 {
 	switch (reason) {
 	case CONN_CLOSE_PARSE_ERROR:
+	case CONN_CLOSE_TRANSPORT_ERROR:
 		return LWS_CLOSE_STATUS_PROTOCOL_ERR;
 	case CONN_CLOSE_TOO_BIG:
 		return LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE;
@@ -73,11 +66,11 @@ static enum lws_close_status close_status(enum conn_close reason)
 
 static void ws_close(void *transport, enum conn_close reason)
 {
-	struct ws *w = transport;
+	struct lws_client *w = transport;
 	struct lws *wsi = w->wsi;
 	enum lws_close_status status = close_status(reason);
 
-	ws_free(w);
+	let_go(w);
 	if (status != LWS_CLOSE_STATUS_NOSTATUS) {
 		/* The peer's answer must be read, or lws waits for it in vain: 5 s. */
 		lws_rx_flow_control(wsi, 1);
@@ -86,26 +79,53 @@ static void ws_close(void *transport, enum conn_close reason)
 	lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 }
 
-static const struct transport_ops ws_ops = {ws_write, ws_read, ws_close};
+static const struct transport_ops ws_ops = {
+	.write = ws_write,
+	.read = ws_read,
+	.close = ws_close,
+	.gather_bytes_max = 64 * 1024,
+};
 
-static void deliver(struct ws *w, struct slice bytes)
+static void attach(void *transport, struct conn *c)
 {
-	if (lws_frame_is_binary(w->wsi))
+	struct lws_client *w = transport;
+
+	w->upgrade = NULL;
+	w->conn = c;
+}
+
+static const struct upgrade_ops upgrade_ops = {&ws_ops, attach};
+
+static void deliver(struct lws_client *w, struct slice bytes)
+{
+	bool binary = lws_frame_is_binary(w->wsi);
+
+	if (w->upgrade)
+		upgrade_on_packet(w->upgrade, bytes, binary);
+	else if (binary)
 		conn_on_binary(w->conn, bytes);
 	else
 		conn_on_text(w->conn, bytes);
 }
 
+static void too_big(struct lws_client *w)
+{
+	if (w->conn)
+		conn_close(w->conn, CONN_CLOSE_TOO_BIG);
+	else
+		upgrade_on_packet(w->upgrade, SLICE_EMPTY, true); /* what it refuses */
+}
+
 /* lws hands over pieces of at most its receive buffer's size. A message that fits in one
  * is passed on without a copy. */
-static void on_receive(struct server *s, struct ws *w, struct slice piece)
+static void on_receive(struct lws_client *w, struct slice piece)
 {
 	size_t rest = lws_remaining_packet_payload(w->wsi);
 
-	if (w->conn->state != CONN_OPEN)
+	if (w->conn && w->conn->state != CONN_OPEN)
 		return;
-	if (w->rx.n + piece.n + rest > s->node->config->max_http_buffer_size) {
-		conn_close(w->conn, CONN_CLOSE_TOO_BIG);
+	if (w->rx.n + piece.n + rest > w->server->node->config->max_http_buffer_size) {
+		too_big(w);
 		return;
 	}
 	if (rest || !lws_is_final_fragment(w->wsi)) {
@@ -122,34 +142,41 @@ static void on_receive(struct server *s, struct ws *w, struct slice piece)
 	buf_deinit(&w->rx);
 }
 
-static int on_established(struct server *s, struct lws *wsi)
+static void on_established(struct lws_client *w)
 {
-	struct ws *w = mem_zalloc(1, sizeof(*w));
+	char query[LWS_HTTP_HEADERS_MAX];
+	struct eio_query q = lws_http_query(w->wsi, query);
+	struct node *n = w->server->node;
 
-	w->wsi = wsi;
-	lws_set_opaque_user_data(wsi, w);
-	w->conn = conn_new(s->node, &ws_ops, w);
-	return 0;
+	if (q.sid.n)
+		w->upgrade = upgrade_new(n, &q, &upgrade_ops, w);
+	else
+		w->conn = conn_new(n, &ws_ops, w, (uint8_t)q.version, false);
 }
 
-int lws_ws_event(struct server *s, struct lws *wsi, enum lws_callback_reasons reason,
-		 const void *in, size_t n)
+static void on_closed(struct lws_client *w)
 {
-	struct ws *w = lws_get_opaque_user_data(wsi);
-	struct conn *c;
+	struct conn *c = w->conn;
+	struct upgrade *u = w->upgrade;
 
-	if (reason == LWS_CALLBACK_ESTABLISHED)
-		return on_established(s, wsi);
-	if (!w)
-		return 0; /* closed by us; lws is still saying good-bye */
-	if (reason == LWS_CALLBACK_RECEIVE) {
-		on_receive(s, w, slice_of(in, n));
-	} else if (reason == LWS_CALLBACK_SERVER_WRITEABLE) {
-		conn_on_writable(w->conn);
-	} else if (reason == LWS_CALLBACK_CLOSED) {
-		c = w->conn;
-		ws_free(w);
+	let_go(w);
+	if (c)
 		conn_on_transport_closed(c, CONN_CLOSE_PEER);
-	}
-	return 0;
+	else
+		upgrade_on_transport_closed(u);
+}
+
+void lws_ws_event(struct lws_client *w, enum lws_callback_reasons reason, const void *in,
+		  size_t n)
+{
+	if (reason == LWS_CALLBACK_ESTABLISHED)
+		on_established(w);
+	else if (!w->conn && !w->upgrade)
+		return; /* closed by us; lws is still saying good-bye */
+	else if (reason == LWS_CALLBACK_RECEIVE)
+		on_receive(w, slice_of(in, n));
+	else if (reason == LWS_CALLBACK_SERVER_WRITEABLE && w->conn)
+		conn_on_writable(w->conn);
+	else if (reason == LWS_CALLBACK_CLOSED)
+		on_closed(w);
 }

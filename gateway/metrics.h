@@ -10,7 +10,8 @@
 
 /* clang-format off */
 #define METRICS_TABLE(X)                                                                  \
-	X(GAUGE, conns, "gatehouse_conns", "transport=\"websocket\"", "Connections open now") \
+	X(GAUGE, conns_polling, "gatehouse_conns", "transport=\"polling\"", "Connections open now") \
+	X(GAUGE, conns_websocket, "gatehouse_conns", "transport=\"websocket\"", "") \
 	X(COUNTER, conns_opened, "gatehouse_conns_opened_total", "", "Connections opened") \
 	X(COUNTER, conns_refused_max, "gatehouse_conns_refused_total", "reason=\"max\"", "Connections refused before they opened") \
 	X(COUNTER, conns_refused_origin, "gatehouse_conns_refused_total", "reason=\"origin\"", "") \
@@ -20,11 +21,19 @@
 	X(COUNTER, closes_ping_timeout, "gatehouse_conns_closed_total", "reason=\"ping_timeout\"", "") \
 	X(COUNTER, closes_connect_timeout, "gatehouse_conns_closed_total", "reason=\"connect_timeout\"", "") \
 	X(COUNTER, closes_parse_error, "gatehouse_conns_closed_total", "reason=\"parse_error\"", "") \
+	X(COUNTER, closes_transport_error, "gatehouse_conns_closed_total", "reason=\"transport_error\"", "") \
 	X(COUNTER, closes_too_big, "gatehouse_conns_closed_total", "reason=\"too_big\"", "") \
 	X(COUNTER, closes_slow_reader, "gatehouse_conns_closed_total", "reason=\"slow_reader\"", "") \
 	X(COUNTER, closes_backend_away, "gatehouse_conns_closed_total", "reason=\"backend_away\"", "") \
 	X(COUNTER, closes_shutdown, "gatehouse_conns_closed_total", "reason=\"shutdown\"", "") \
 	X(COUNTER, closes_server, "gatehouse_conns_closed_total", "reason=\"server\"", "") \
+	X(COUNTER, upgrades, "gatehouse_upgrades_total", "", "Connections that went from polling to WebSocket, here at the end") \
+	X(COUNTER, relays_out, "gatehouse_relayed_total", "direction=\"out\"", "Polling requests for sessions of other nodes: out: sent on from here; in: answered here") \
+	X(COUNTER, relays_in, "gatehouse_relayed_total", "direction=\"in\"", "") \
+	X(COUNTER, relays_lost, "gatehouse_relays_lost_total", "", "Polling requests sent on and not answered: the other node is gone or silent, or the backend is away") \
+	X(COUNTER, moves_in, "gatehouse_moves_total", "direction=\"in\"", "Connections whose WebSocket is at another node than they polled at: in: came here; out: left") \
+	X(COUNTER, moves_out, "gatehouse_moves_total", "direction=\"out\"", "") \
+	X(COUNTER, moves_failed, "gatehouse_moves_failed_total", "", "Connections that were to move to another node and ended instead") \
 	X(GAUGE, sockets, "gatehouse_sockets", "", "Sockets: connections to namespaces, open now") \
 	X(COUNTER, connects_refused, "gatehouse_connects_refused_total", "", "CONNECT packets answered with an error") \
 	X(GAUGE, rooms, "gatehouse_rooms", "", "Rooms with members on this node") \

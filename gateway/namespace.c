@@ -19,7 +19,7 @@ void namespace_init(struct namespace *ns, struct node *n,
 	table_init(&ns->sockets, n->seed);
 	table_init(&ns->rooms, n->seed);
 	for (size_t i = 0; i < ns->apps_n; i++) {
-		ns->apps[i] = node_app(n, config->apps.v[i]);
+		ns->apps[i] = node_app(n, slice_str(config->apps.v[i]));
 		assert(ns->apps[i]); /* config_load knows the names */
 	}
 }

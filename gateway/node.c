@@ -26,12 +26,9 @@ static void on_message(void *ctx, const struct cluster_broadcast *b)
 	broadcast_deliver(ctx, b);
 }
 
-/* Nothing is told yet. */
 static void on_told(void *ctx, struct slice from, struct slice bytes)
 {
-	(void)ctx;
-	(void)from;
-	(void)bytes;
+	relay_on_told(ctx, from, bytes);
 }
 
 static void on_state(void *ctx, bool up, bool gap)
@@ -123,6 +120,10 @@ static struct adapter *new_adapter(struct node *n)
 
 /* --- the loop --- */
 
+/* How long a node that stops waits, once its conns are gone, for clients that hang here
+ * for other nodes' sessions, and for those that are to fetch a last word. */
+enum { DRAINED_MS = 2000 };
+
 static void drain(struct node *n)
 {
 	log_event(LOG_INFO, "draining", "conns=%zu time_ms=%llu", n->conns.n,
@@ -130,6 +131,8 @@ static void drain(struct node *n)
 	set_state(n, NODE_DRAINING);
 	n->drain_at = UINT64_MAX;
 	conns_drain(n, n->config->drain_time_ms);
+	pollings_hurry(n);
+	relays_release(n);
 	n->stop_events->on_drain(n->stop_arg);
 }
 
@@ -140,6 +143,10 @@ static void tick(struct node *n)
 	if (n->drain_at <= now)
 		drain(n);
 	conns_tick(n, now);
+	pollings_tick(n, now);
+	upgrades_tick(n, now);
+	relays_tick(n, now);
+	moves_tick(n, now);
 	acks_tick(n, now);
 }
 
@@ -155,12 +162,13 @@ static void on_timer(uv_timer_t *timer)
  * of those moved. */
 static void set_timer(struct node *n)
 {
-	uint64_t at = conns_next(n), acks = acks_next(n), now;
+	const uint64_t times[] = {pollings_next(n), upgrades_next(n), relays_next(n),
+				  moves_next(n),    acks_next(n),     n->drain_at,
+				  n->drained_at};
+	uint64_t at = conns_next(n), now;
 
-	if (acks < at)
-		at = acks;
-	if (n->drain_at < at)
-		at = n->drain_at;
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+		at = times[i] < at ? times[i] : at;
 	if (at == n->timer_at)
 		return;
 	n->timer_at = at;
@@ -193,11 +201,24 @@ static void on_adapter_closed(void *arg)
 	uv_close((uv_handle_t *)&n->timer, on_handle_closed);
 }
 
+/* Is somebody left who is to hear something yet, and may that take longer? */
+static bool waits_for_others(struct node *n)
+{
+	uint64_t now = env_now_ms(n->env);
+
+	if (pollings_done(n) && relays_done(n))
+		return false;
+	if (n->drained_at == UINT64_MAX)
+		n->drained_at = now + DRAINED_MS;
+	return now < n->drained_at;
+}
+
 /* True once, when the last conn is gone: the adapter has something to do. */
 static bool drained(struct node *n)
 {
-	if (n->state != NODE_DRAINING || n->conns.n)
+	if (n->state != NODE_DRAINING || n->conns.n || waits_for_others(n))
 		return false;
+	n->drained_at = UINT64_MAX;
 	set_state(n, NODE_CLOSING);
 	adapter_close(n->adapter, on_adapter_closed, n);
 	return true;
@@ -210,6 +231,7 @@ static void turn(struct node *n)
 	do {
 		more = n->adapter && adapter_turn(n->adapter);
 		more |= rooms_turn(n);
+		more |= upgrades_turn(n);
 		more |= conns_turn(n);
 		sockets_free_dead(n);
 		more |= drained(n);
@@ -246,13 +268,18 @@ struct node *node_new(uv_loop_t *loop, const struct env *env, const struct confi
 	n->config = config;
 	n->timer_at = UINT64_MAX;
 	n->drain_at = UINT64_MAX;
+	n->drained_at = UINT64_MAX;
 	link_init(&n->acks);
 	link_init(&n->room_ops);
 	link_init(&n->dead_sockets);
 	env_random(env, n->seed, sizeof(n->seed));
 	env_random(env, random, sizeof(random));
 	id_chars(n->code, random, NODE_CODE_LEN);
-	conns_init(&n->conns);
+	conns_init(&n->conns, n->seed);
+	pollings_init(&n->pollings, n->seed);
+	upgrades_init(&n->upgrades);
+	relays_init(&n->relays, n->seed);
+	moves_init(&n->moves, n->seed);
 	open_apps(n, apps);
 	n->namespaces = mem_zalloc(config->namespaces_n, sizeof(*n->namespaces));
 	for (size_t i = 0; i < config->namespaces_n; i++)
@@ -300,6 +327,9 @@ void node_free(struct node *n)
 		n->apps[i].ops->close(n->apps[i].state);
 	free(n->apps);
 	conns_deinit(&n->conns);
+	pollings_deinit(&n->pollings);
+	relays_deinit(&n->relays);
+	moves_deinit(&n->moves);
 	buf_deinit(&n->decode);
 	buf_deinit(&n->encode);
 	buf_deinit(&n->text);
@@ -318,10 +348,10 @@ struct namespace *node_namespace(struct node *n, struct slice name)
 	return NULL;
 }
 
-struct app *node_app(struct node *n, const char *name)
+struct app *node_app(struct node *n, struct slice name)
 {
 	for (size_t i = 0; i < n->apps_n; i++) {
-		if (strcmp(n->apps[i].ops->name, name) == 0)
+		if (slice_eq(slice_str(n->apps[i].ops->name), name))
 			return &n->apps[i];
 	}
 	return NULL;
@@ -352,6 +382,8 @@ void node_metrics(struct node *n, struct buf *out)
 
 	if (n->adapter)
 		adapter_stats_get(n->adapter, &s);
+	m->conns_polling = n->conns.polling_n;
+	m->conns_websocket = n->conns.n - n->conns.polling_n;
 	m->backend_up = s.up;
 	m->backend_connects = s.connects;
 	m->backend_gaps = s.gaps;

@@ -10,7 +10,11 @@
 #include "gateway/config.h"
 #include "gateway/conns.h"
 #include "gateway/metrics.h"
+#include "gateway/move.h"
 #include "gateway/namespace.h"
+#include "gateway/polling.h"
+#include "gateway/relay.h"
+#include "gateway/upgrade.h"
 
 enum { NODE_SCRATCH_KEEP = 256 * 1024 };
 
@@ -40,13 +44,19 @@ struct node {
 	struct app *apps;
 	size_t apps_n;
 	struct conns conns;
+	struct pollings pollings;
+	struct upgrades upgrades;
+	struct relays relays;
+	struct moves moves;
 	struct link acks;	  /* due from clients, by time */
 	struct link room_ops;	  /* joins to finish at the end of the turn */
 	struct link dead_sockets; /* to free at the end of the turn */
 	uv_prepare_t prepare;
 	uv_timer_t timer;
 	uint64_t timer_at;
-	uint64_t drain_at; /* LINGERING: when to drain */
+	uint64_t drain_at;   /* LINGERING: when to drain */
+	uint64_t drained_at; /* DRAINING: until when clients of other nodes' sessions and
+			      * last words are waited for, once no conn is left */
 	enum node_state state;
 	bool backend_up;
 	uint64_t mark;	    /* number of the last broadcast */
@@ -79,7 +89,7 @@ void node_free(struct node *n);
 
 /* NULL if it is not configured. */
 struct namespace *node_namespace(struct node *n, struct slice name);
-struct app *node_app(struct node *n, const char *name);
+struct app *node_app(struct node *n, struct slice name);
 /* Draw an id: this node's code and 14 random characters. */
 void node_new_id(struct node *n, char id[ID_LEN]);
 /* Encode a packet for the transports; one reference. Errors as frame_ws_sio. */

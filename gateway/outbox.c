@@ -48,6 +48,16 @@ enum err outbox_push(struct outbox *o, struct frame *f, size_t bytes_max)
 	return ERR_OK;
 }
 
+void outbox_prepend(struct outbox *o, struct frame *f)
+{
+	if (o->count == o->cap)
+		grow(o);
+	o->head = (o->head + o->cap - 1) & (o->cap - 1);
+	slots(o)[o->head] = frame_ref(f);
+	o->count++;
+	o->bytes += f->n;
+}
+
 void outbox_pop(struct outbox *o, uint32_t n)
 {
 	assert(n <= o->count);

@@ -24,6 +24,8 @@ void outbox_deinit(struct outbox *o);
  * (a single frame is always taken by an empty outbox); the outbox is unchanged and the
  * caller decides between dropping and closing. */
 MUST_USE enum err outbox_push(struct outbox *o, struct frame *f, size_t bytes_max);
+/* Queue `f` before all others, whatever the limit. */
+void outbox_prepend(struct outbox *o, struct frame *f);
 /* The frame at position `i` of those queued, borrowed. */
 struct frame *outbox_at(const struct outbox *o, uint32_t i);
 /* Drop the first `n` frames. */

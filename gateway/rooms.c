@@ -16,6 +16,8 @@ struct room_op {
 	struct room *room;
 	bool presence, announce, asked_presence;
 	bool entered; /* it made the socket a member, which was none before */
+	bool prepare; /* the room is only to be live until rooms_enter */
+	bool told;    /* `done` was called */
 	room_join_fn *done;
 	void *arg;
 };
@@ -63,11 +65,9 @@ static void add_member(struct room *r, struct socket *s, bool presence, bool ann
 	s->rooms_n++;
 }
 
-void room_leave(struct member *m)
+static void remove_member(struct member *m)
 {
 	struct room *r = m->room;
-	struct socket *s = m->socket;
-	struct adapter_member who = adapter_member_of(s);
 
 	r->n--;
 	r->members[m->index] = r->members[r->n];
@@ -77,12 +77,20 @@ void room_leave(struct member *m)
 		r->members = mem_realloc(r->members, r->cap * sizeof(struct member *));
 	}
 	list_remove(&m->of_socket);
-	s->rooms_n--;
+	m->socket->rooms_n--;
+	free(m);
+	drop_if_unused(r);
+}
+
+void room_leave(struct member *m)
+{
+	struct room *r = m->room;
+	struct adapter_member who = adapter_member_of(m->socket);
+
 	if (m->presence)
 		adapter_presence_remove(r->ns->node->adapter, r->ns->name, r->name, &who,
 					NULL, NULL);
-	free(m);
-	drop_if_unused(r);
+	remove_member(m);
 }
 
 /* --- joining --- */
@@ -93,7 +101,7 @@ static void finish(struct room_op *op, enum err err, uint64_t count)
 
 	list_remove(&op->of_socket);
 	op->socket = NULL;
-	if (s)
+	if (s && !op->told)
 		op->done(op->arg, s, err, count);
 }
 
@@ -129,6 +137,11 @@ static void enter(struct room_op *op)
 	struct adapter_member who = adapter_member_of(op->socket);
 
 	list_remove(&op->of_room);
+	if (op->prepare) {
+		op->told = true;
+		op->done(op->arg, op->socket, ERR_OK, 0);
+		return;
+	}
 	op->entered = !room_member(op->socket, r->name);
 	if (op->entered)
 		add_member(r, op->socket, op->presence, op->announce);
@@ -218,7 +231,7 @@ bool rooms_turn(struct node *n)
 	return any;
 }
 
-void room_join(struct socket *s, const struct room_join *join)
+static void begin(struct socket *s, const struct room_join *join, bool prepare)
 {
 	struct room_op *op = mem_zalloc(1, sizeof(*op));
 
@@ -230,9 +243,35 @@ void room_join(struct socket *s, const struct room_join *join)
 	op->announce = join->announce;
 	op->done = join->done;
 	op->arg = join->arg;
+	op->prepare = prepare;
 	list_push(&s->ops, &op->of_socket);
 	list_push(op->room->state == ROOM_LIVE ? &s->ns->node->room_ops : &op->room->ops,
 		  &op->of_room);
+}
+
+void room_join(struct socket *s, const struct room_join *join)
+{
+	begin(s, join, false);
+}
+
+void room_prepare(struct socket *s, const struct room_join *join)
+{
+	begin(s, join, true);
+}
+
+void rooms_enter(struct socket *s)
+{
+	struct link *l;
+
+	while ((l = list_first(&s->ops))) {
+		struct room_op *op = container_of(l, struct room_op, of_socket);
+
+		assert(op->prepare && op->told);
+		if (!room_member(s, op->room->name))
+			add_member(op->room, s, op->presence, op->announce);
+		finish(op, ERR_OK, 0);
+		op_free(op);
+	}
 }
 
 /* Looks through the shorter of the two lists it could be found in. */
@@ -261,7 +300,7 @@ struct member *room_member(const struct socket *s, struct slice room)
 
 /* --- ends --- */
 
-void rooms_on_socket_closed(struct socket *s)
+static void end_ops(struct socket *s)
 {
 	struct link *l;
 
@@ -276,8 +315,41 @@ void rooms_on_socket_closed(struct socket *s)
 		op_free(op);
 		drop_if_unused(r);
 	}
+}
+
+void rooms_on_socket_closed(struct socket *s)
+{
+	struct link *l;
+
+	end_ops(s);
 	while ((l = list_first(&s->members)))
 		room_leave(container_of(l, struct member, of_socket));
+}
+
+unsigned rooms_take_presence(struct socket *s, adapter_count_fn *done, void *arg)
+{
+	struct adapter_member who = adapter_member_of(s);
+	unsigned n = 0;
+
+	for (struct link *l = s->members.next; l != &s->members; l = l->next) {
+		const struct member *m = container_of(l, struct member, of_socket);
+
+		if (!m->presence)
+			continue;
+		adapter_presence_add(s->ns->node->adapter, s->ns->name, m->room->name,
+				     &who, done, arg);
+		n++;
+	}
+	return n;
+}
+
+void rooms_drop(struct socket *s)
+{
+	struct link *l;
+
+	end_ops(s);
+	while ((l = list_first(&s->members)))
+		remove_member(container_of(l, struct member, of_socket));
 }
 
 void rooms_announce_presence(struct namespace *ns)

@@ -4,6 +4,7 @@
 #ifndef GATEHOUSE_GATEWAY_ROOMS_H
 #define GATEHOUSE_GATEWAY_ROOMS_H
 
+#include "adapter/adapter.h"
 #include "gateway/namespace.h"
 #include "gateway/socket.h"
 
@@ -46,6 +47,15 @@ struct room_join {
 /* Put `s` into a room: subscription confirmed, then member, then presence, then `done`.
  * Of a socket that is in it already only the presence is said again, for the count. */
 void room_join(struct socket *s, const struct room_join *join);
+/* For a socket that comes from another node: as room_join, but it becomes a member only
+ * with rooms_enter, when `done` has said of all its rooms that they are live, and
+ * presence is the caller's. */
+void room_prepare(struct socket *s, const struct room_join *join);
+void rooms_enter(struct socket *s);
+/* Say where presence is kept that the socket is here now; `done` runs so many times. */
+unsigned rooms_take_presence(struct socket *s, adapter_count_fn *done, void *arg);
+/* The socket lives at another node now: it is in no room here, and nobody hears of it. */
+void rooms_drop(struct socket *s);
 /* Take it out. Nothing of the room reaches it afterwards. */
 void room_leave(struct member *m);
 /* NULL: not a member (yet). */

@@ -122,7 +122,14 @@ static struct pending *pending_new(const struct request *r)
 	memcpy(p->sid, r->socket->id, ID_LEN);
 	p->room_n = r->room.n;
 	memcpy(p->room, r->room.p, r->room.n);
+	socket_begin(r->socket);
 	return p;
+}
+
+static void pending_free(struct pending *p)
+{
+	socket_end(p->ns, slice_of(p->sid, ID_LEN));
+	free(p);
 }
 
 static struct slice pending_room(const struct pending *p)
@@ -206,8 +213,8 @@ static void on_joined(void *arg, struct socket *s, enum err err, uint64_t count)
 	} else if (err != ERR_CLOSED) {
 		answer_error(s, p->wants_ack, p->ack_id, error_of(err), NULL);
 	}
+	pending_free(p);
 	conn_release(s->conn);
-	free(p);
 }
 
 /* The option {history: n} of later versions. Who asks for it must not believe to have got
@@ -302,7 +309,7 @@ static void on_published(void *arg, enum err err)
 			answer_send(s, p->ack_id);
 		}
 	}
-	free(p);
+	pending_free(p);
 }
 
 /* Who sent it, so that nobody can pose as another: the last argument of stamped events.
@@ -419,7 +426,7 @@ static void on_listed(void *arg, enum err err, uint64_t count,
 	} else if (s && err != ERR_OK && err != ERR_CLOSED) {
 		answer_error(s, p->wants_ack, p->ack_id, error_of(err), NULL);
 	}
-	free(p);
+	pending_free(p);
 }
 
 /* The options {after?, limit?}; both may be absent, so may the map. */

@@ -45,6 +45,10 @@
 	  "How often the server pings each client")                                       \
 	X(INT, ping_timeout_ms, "pingTimeout", MS, 100, 3600000, "20s", NULL,             \
 	  "How long a client may take to answer a ping before it is closed")              \
+	X(LIST, transports, "transports", NONE, 0, 0, "polling,websocket", NULL,          \
+	  "What clients may use: polling, websocket")                                     \
+	X(INT, upgrade_timeout_ms, "upgradeTimeout", MS, 100, 600000, "10s", NULL,        \
+	  "How long a client may take from opening a WebSocket for a session that polls until it goes over to it") \
 	X(INT, connect_timeout_ms, "connectTimeout", MS, 100, 3600000, "45s", NULL,       \
 	  "How long a connection may take to join its first namespace before it is closed") \
 	X(INT, max_http_buffer_size, "maxHttpBufferSize", BYTES, 1024, 104857600, "1MB", NULL, \
@@ -53,6 +57,16 @@
 	  "Binary attachments one event may carry")                                       \
 	X(LIST, origins, "origins", NONE, 0, 0, "", "*",                                  \
 	  "Browser origins that may connect: https://app.example, \"same\" for pages this server was asked for by the same host, \"*\" for any; requests without an Origin header are no browser's and pass") \
+	X(BOOL, cors, "cors", NONE, 0, 0, "true", NULL,                                   \
+	  "Answer preflight requests, and say in each answer that pages of the origins in `origins` may read it; false: no such headers at all, the load balancer adds them") \
+	X(BOOL, cors_credentials, "corsCredentials", NONE, 0, 0, "false", NULL,           \
+	  "Say that they may with cookies (the client's option withCredentials); not with origins: \"*\"") \
+	X(STR, cookie, "cookie", NONE, 0, 0, "", NULL,                                    \
+	  "Name of a cookie that holds the session id, for load balancers that are to be sticky; not set: none") \
+	X(BOOL, http_compression, "httpCompression", NONE, 0, 0, "true", NULL,            \
+	  "Compress answers of long-polling from 1 KiB on with gzip, if the client takes it") \
+	X(INT, request_timeout_ms, "requestTimeout", MS, 100, 3600000, "60s", NULL,       \
+	  "How long a client may take to send the body of a request")                     \
 	X(BOOL, serve_client, "serveClient", NONE, 0, 0, "true", NULL,                    \
 	  "Serve the official client below the path: /socket.io/socket.io.min.js and so on") \
 	X(BOOL, page, "page", NONE, 0, 0, "false", "true",                                \

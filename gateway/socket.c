@@ -15,8 +15,9 @@ struct ack {
 	struct link of_socket, of_node; /* of the node: by `at` */
 	struct socket *socket;
 	uint64_t id, at;
-	socket_ack_fn *fn;
-	void *arg;
+	struct app *app;
+	uint8_t tag_n;
+	uint8_t tag[];
 };
 
 static enum err send_packet(struct socket *s, const struct sio_packet *packet)
@@ -49,11 +50,12 @@ static void send_connected(struct socket *s)
 	(void)err;
 }
 
-void socket_open(struct conn *c, struct namespace *ns, char *user, uint64_t expires_ms,
-		 struct slice auth)
+struct socket *socket_arrive(struct conn *c, struct namespace *ns, struct slice id,
+			     char *user, uint64_t expires_ms)
 {
 	struct socket *s = mem_zalloc(1, sizeof(*s));
 
+	assert(id.n == ID_LEN);
 	s->conn = c;
 	s->ns = ns;
 	s->user = user;
@@ -61,12 +63,30 @@ void socket_open(struct conn *c, struct namespace *ns, char *user, uint64_t expi
 	link_init(&s->members);
 	link_init(&s->ops);
 	link_init(&s->acks);
-	node_new_id(ns->node, s->id);
+	memcpy(s->id, id.p, ID_LEN);
 	s->conn_next = c->sockets;
 	c->sockets = s;
 	c->sockets_n++;
-	table_add(&ns->sockets, socket_id(s), s);
-	ns->node->metrics.sockets++;
+	return s;
+}
+
+void socket_enter(struct socket *s)
+{
+	assert(!s->entered);
+	s->entered = true;
+	table_add(&s->ns->sockets, socket_id(s), s);
+	s->ns->node->metrics.sockets++;
+}
+
+void socket_open(struct conn *c, struct namespace *ns, char *user, uint64_t expires_ms,
+		 struct slice auth)
+{
+	char id[ID_LEN];
+	struct socket *s;
+
+	node_new_id(ns->node, id);
+	s = socket_arrive(c, ns, slice_of(id, ID_LEN), user, expires_ms);
+	socket_enter(s);
 	send_connected(s);
 	for (size_t i = 0; i < ns->apps_n && !s->closing; i++)
 		ns->apps[i]->ops->on_connect(ns->apps[i]->state, s, auth);
@@ -76,7 +96,8 @@ static void finish_ack(struct ack *a, enum err err, struct slice args)
 {
 	list_remove(&a->of_socket);
 	list_remove(&a->of_node);
-	a->fn(a->arg, a->socket, err, args);
+	a->app->ops->on_answer(a->app->state, a->socket, slice_of(a->tag, a->tag_n), err,
+			       args);
 	free(a);
 }
 
@@ -88,6 +109,21 @@ static void unlink_from_conn(struct socket *s)
 		p = &(*p)->conn_next;
 	*p = s->conn_next;
 	s->conn->sockets_n--;
+}
+
+/* It is in no room and owes and is owed nothing any more. */
+static void forget(struct socket *s)
+{
+	struct node *n = s->ns->node;
+
+	if (s->guest)
+		adapter_unsubscribe(n->adapter, s->ns->name, socket_id(s));
+	if (s->entered) {
+		table_remove(&s->ns->sockets, socket_id(s));
+		n->metrics.sockets--;
+	}
+	unlink_from_conn(s);
+	list_push(&n->dead_sockets, &s->members);
 }
 
 void socket_close(struct socket *s, const char *reason)
@@ -104,10 +140,41 @@ void socket_close(struct socket *s, const char *reason)
 		finish_ack(container_of(l, struct ack, of_socket), ERR_CLOSED,
 			   SLICE_EMPTY);
 	rooms_on_socket_closed(s);
-	table_remove(&ns->sockets, socket_id(s));
-	ns->node->metrics.sockets--;
-	unlink_from_conn(s);
-	list_push(&ns->node->dead_sockets, &s->members);
+	forget(s);
+}
+
+void socket_drop(struct socket *s)
+{
+	struct link *l;
+
+	if (s->closing)
+		return;
+	s->closing = true;
+	while ((l = list_pop(&s->acks))) {
+		struct ack *a = container_of(l, struct ack, of_socket);
+
+		list_remove(&a->of_node);
+		free(a);
+	}
+	rooms_drop(s);
+	forget(s);
+}
+
+void socket_begin(struct socket *s)
+{
+	s->begun++;
+	assert(s->begun);
+}
+
+void socket_end(struct namespace *ns, struct slice id)
+{
+	struct socket *s = table_get(&ns->sockets, id);
+
+	if (!s)
+		return;
+	assert(s->begun);
+	if (--s->begun == 0)
+		conn_on_idle(s->conn);
 }
 
 void sockets_free_dead(struct node *n)
@@ -227,30 +294,20 @@ static uint64_t new_ack_id(struct socket *s)
 	return id;
 }
 
-enum err socket_emit_ack(struct socket *s, struct slice data, uint64_t timeout_ms,
-			 socket_ack_fn *fn, void *arg)
+static void ack_new(struct socket *s, uint64_t id, uint64_t at, struct app *app,
+		    struct slice tag)
 {
 	struct node *n = s->ns->node;
-	struct sio_packet packet = {.type = SIO_EVENT,
-				    .nsp = s->ns->name,
-				    .has_id = true,
-				    .id = new_ack_id(s),
-				    .data = data};
-	enum err err;
-	struct ack *a;
+	struct ack *a = mem_zalloc(1, sizeof(*a) + tag.n);
 	struct link *after;
 
-	if (s->closing)
-		return ERR_CLOSED;
-	err = send_packet(s, &packet);
-	if (err != ERR_OK)
-		return err;
-	a = mem_zalloc(1, sizeof(*a));
 	a->socket = s;
-	a->id = packet.id;
-	a->at = env_now_ms(n->env) + timeout_ms;
-	a->fn = fn;
-	a->arg = arg;
+	a->id = id;
+	a->at = at;
+	a->app = app;
+	a->tag_n = (uint8_t)tag.n;
+	if (tag.n)
+		memcpy(a->tag, tag.p, tag.n);
 	list_push(&s->acks, &a->of_socket);
 	/* Timeouts are mostly alike, so its place is at or near the end. */
 	for (after = n->acks.prev; after != &n->acks; after = after->prev) {
@@ -258,7 +315,83 @@ enum err socket_emit_ack(struct socket *s, struct slice data, uint64_t timeout_m
 			break;
 	}
 	list_push(after->next, &a->of_node);
+}
+
+enum err socket_emit_ack(struct socket *s, struct slice data, uint64_t timeout_ms,
+			 struct app *app, struct slice tag)
+{
+	struct sio_packet packet = {.type = SIO_EVENT,
+				    .nsp = s->ns->name,
+				    .has_id = true,
+				    .id = new_ack_id(s),
+				    .data = data};
+	enum err err;
+
+	assert(tag.n <= SOCKET_TAG_MAX);
+	assert(app->ops->on_answer);
+	if (s->closing)
+		return ERR_CLOSED;
+	err = send_packet(s, &packet);
+	if (err != ERR_OK)
+		return err;
+	ack_new(s, packet.id, env_now_ms(s->ns->node->env) + timeout_ms, app, tag);
 	return ERR_OK;
+}
+
+static uint64_t left(uint64_t at, uint64_t now)
+{
+	return at > now ? at - now : 0;
+}
+
+void acks_pack(const struct socket *s, msgpack_packer *pk)
+{
+	uint64_t now = env_now_ms(s->ns->node->env);
+	size_t count = 0;
+
+	for (const struct link *l = s->acks.next; l != &s->acks; l = l->next)
+		count++;
+	msgpack_pack_array(pk, count);
+	for (struct link *l = s->acks.next; l != &s->acks; l = l->next) {
+		const struct ack *a = container_of(l, struct ack, of_socket);
+
+		msgpack_pack_array(pk, 4);
+		msgpack_pack_uint64(pk, a->id);
+		msgpack_pack_uint64(pk, left(a->at, now));
+		mp_pack_str(pk, slice_str(a->app->ops->name));
+		mp_pack_str(pk, slice_of(a->tag, a->tag_n));
+	}
+}
+
+static enum err ack_unpack(struct socket *s, struct mp_cursor *c)
+{
+	struct node *n = s->ns->node;
+	struct slice id_value, left_value, name, tag;
+	int64_t id, left_ms;
+	uint32_t fields;
+	struct app *app;
+
+	if (mp_read_array(c, &fields) != ERR_OK || fields != 4 ||
+	    mp_take(c, &id_value) != ERR_OK || mp_take(c, &left_value) != ERR_OK ||
+	    mp_read_str(c, &name) != ERR_OK || mp_read_str(c, &tag) != ERR_OK ||
+	    mp_get_int(id_value, 0, (int64_t)SIO_ACK_ID_MAX, &id) != ERR_OK ||
+	    mp_get_int(left_value, 0, UINT32_MAX, &left_ms) != ERR_OK ||
+	    tag.n > SOCKET_TAG_MAX)
+		return ERR_SYNTAX;
+	app = node_app(n, name);
+	if (app && app->ops->on_answer)
+		ack_new(s, (uint64_t)id, env_now_ms(n->env) + (uint64_t)left_ms, app,
+			tag);
+	return ERR_OK;
+}
+
+enum err acks_unpack(struct socket *s, struct mp_cursor *c)
+{
+	uint32_t count;
+	enum err err = mp_read_array(c, &count);
+
+	for (; err == ERR_OK && count; count--)
+		err = ack_unpack(s, c);
+	return err;
 }
 
 void socket_on_ack(struct socket *s, const struct sio_packet *packet)

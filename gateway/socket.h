@@ -11,6 +11,7 @@
 #include "proto/list.h"
 #include "proto/sio.h"
 
+struct app;
 struct conn;
 struct namespace;
 struct node;
@@ -26,7 +27,10 @@ struct socket {
 	struct link acks;	  /* of struct ack: due from the client */
 	uint64_t mark;		  /* the last broadcast that met this socket */
 	uint32_t rooms_n;
+	uint16_t begun; /* answers of applications that are under way */
 	bool closing;
+	bool entered; /* in the namespace's table */
+	bool guest;   /* its id is another node's; subscribed to by name */
 	char id[ID_LEN];
 };
 
@@ -62,13 +66,32 @@ MUST_USE enum err socket_emit(struct socket *s, struct slice data);
 /* The ack of event `ack_id`: `data` is an encoded array of the arguments. */
 MUST_USE enum err socket_ack(struct socket *s, uint64_t ack_id, struct slice data);
 
-/* Send an event and hear the client's ack once: `args` is an encoded array; ERR_TIMEOUT,
- * or ERR_CLOSED when the socket ends first (`s` is then about to go). An answer to an id
- * that is not due is ignored. On error, as socket_emit or ERR_CLOSED of a socket that is
- * closing, `fn` is not called. */
-typedef void socket_ack_fn(void *arg, struct socket *s, enum err err, struct slice args);
+/* Send an event and ask the client for its ack, which goes to the application's
+ * on_answer once, with `tag`, at most SOCKET_TAG_MAX bytes by which it knows what it had
+ * asked. An answer to an id that is not due is ignored. On error, as socket_emit or
+ * ERR_CLOSED of a socket that is closing, nothing was asked. */
+enum { SOCKET_TAG_MAX = 255 };
 MUST_USE enum err socket_emit_ack(struct socket *s, struct slice data,
-				  uint64_t timeout_ms, socket_ack_fn *fn, void *arg);
+				  uint64_t timeout_ms, struct app *app, struct slice tag);
+
+/* An application answers this socket later: it does not move to another node before
+ * socket_end, which finds it by its id and does nothing if it is gone. */
+void socket_begin(struct socket *s);
+void socket_end(struct namespace *ns, struct slice id);
+
+/* --- for move_state.c --- */
+
+/* A socket that comes from another node; it hears nothing before socket_enter. Takes
+ * `user`. */
+struct socket *socket_arrive(struct conn *c, struct namespace *ns, struct slice id,
+			     char *user, uint64_t expires_ms);
+void socket_enter(struct socket *s);
+/* It lives at another node: nobody hears of its end here. */
+void socket_drop(struct socket *s);
+/* The answers due: pack them, and take one that was packed. */
+struct ack;
+void acks_pack(const struct socket *s, msgpack_packer *pk);
+MUST_USE enum err acks_unpack(struct socket *s, struct mp_cursor *c);
 
 /* Acks that are overdue; and when the next one is (UINT64_MAX: none). */
 void acks_tick(struct node *n, uint64_t now);

@@ -51,12 +51,14 @@ static void emit(struct socket *s, const char *name, struct slice args, uint32_t
 	buf_deinit(&data);
 }
 
-static void on_answer(void *arg, struct socket *s, enum err err, struct slice args)
+static void on_answer(void *app, struct socket *s, struct slice tag, enum err err,
+		      struct slice args)
 {
 	uint32_t n;
 	struct slice list;
 
-	(void)arg;
+	(void)app;
+	(void)tag;
 	if (err == ERR_CLOSED)
 		return;
 	if (err != ERR_OK) {
@@ -72,8 +74,9 @@ static void ask(struct socket *s, struct slice args, uint32_t n)
 	struct buf data = BUF_INIT;
 
 	pack(&data, "question", args, n);
-	if (socket_emit_ack(s, buf_view(&data), ASK_TIMEOUT_MS, on_answer, NULL) !=
-	    ERR_OK)
+	if (socket_emit_ack(s, buf_view(&data), ASK_TIMEOUT_MS,
+			    node_app(s->ns->node, SLICE_LIT("echo")),
+			    SLICE_EMPTY) != ERR_OK)
 		conn_close(s->conn, CONN_CLOSE_SERVER);
 	buf_deinit(&data);
 }
@@ -140,6 +143,7 @@ static const struct app_ops echo_app = {
 	.close = close_app,
 	.on_connect = on_connect,
 	.on_event = on_event,
+	.on_answer = on_answer,
 	.on_disconnect = on_disconnect,
 };
 

@@ -20,13 +20,14 @@ static void test_values(void)
 	struct buf out = BUF_INIT;
 	const char *text;
 
-	m.conns = 3;
+	m.conns_websocket = 3;
 	m.closes_too_big = UINT64_MAX;
 	m.rooms = 7;
 	metrics_write(&m, "1.2.3", "memory", "a\"b\\c\nd", &out);
 	text = buf_cstr(&out);
 	CHECK(strstr(text, "# HELP gatehouse_conns Connections open now\n"
 			   "# TYPE gatehouse_conns gauge\n"
+			   "gatehouse_conns{transport=\"polling\"} 0\n"
 			   "gatehouse_conns{transport=\"websocket\"} 3\n"));
 	CHECK(strstr(text, "\ngatehouse_conns_closed_total{reason=\"too_big\"} "
 			   "18446744073709551615\n"));
@@ -34,7 +35,7 @@ static void test_values(void)
 	CHECK(strstr(text, "\ngatehouse_build_info{version=\"1.2.3\",adapter=\"memory\","
 			   "node=\"a\\\"b\\\\c\\nd\"} 1\n"));
 	CHECK(count(text, "# TYPE gatehouse_conns_closed_total counter\n") == 1);
-	CHECK(count(text, "\ngatehouse_conns_closed_total{") == 9);
+	CHECK(count(text, "\ngatehouse_conns_closed_total{") == 10);
 	buf_deinit(&out);
 }
 

@@ -31,7 +31,8 @@ static void fake_close(void *transport, enum conn_close reason)
 	++*(unsigned *)transport;
 }
 
-static const struct transport_ops transport = {fake_write, fake_read, fake_close};
+static const struct transport_ops transport = {
+	.write = fake_write, .read = fake_read, .close = fake_close};
 
 static void fail_subscribe(struct adapter *a, struct slice nsp, struct slice room,
 			   adapter_done_fn *done, void *arg)
@@ -43,13 +44,20 @@ static void fail_subscribe(struct adapter *a, struct slice nsp, struct slice roo
 /* ["ask"] */
 static const uint8_t question[] = {0x91, 0xa3, 'a', 's', 'k'};
 
-static void on_answer(void *arg, struct socket *s, enum err err, struct slice args)
+static enum err ask(struct socket *s)
+{
+	return socket_emit_ack(s, slice_of(question, sizeof(question)), 1000,
+			       node_app(node, SLICE_LIT("rooms")), SLICE_LIT("tag"));
+}
+
+static void on_answer(void *arg, struct socket *s, struct slice tag, enum err err,
+		      struct slice args)
 {
 	(void)arg;
 	(void)args;
+	CHECK(slice_eq(tag, SLICE_LIT("tag")));
 	acks_closed += err == ERR_CLOSED;
-	asked_closed += socket_emit_ack(s, slice_of(question, sizeof(question)), 1000,
-					on_answer, NULL) == ERR_CLOSED;
+	asked_closed += ask(s) == ERR_CLOSED;
 }
 
 static void on_joined(void *arg, struct socket *s, enum err err, uint64_t count)
@@ -79,8 +87,7 @@ static void on_connect(void *app, struct socket *s, struct slice auth)
 	(void)app;
 	(void)auth;
 	told++;
-	CHECK(socket_emit_ack(s, slice_of(question, sizeof(question)), 1000, on_answer,
-			      NULL) == ERR_OK);
+	CHECK(ask(s) == ERR_OK);
 	room_join(s, &(struct room_join){.room = SLICE_LIT("room"), .done = on_joined});
 }
 
@@ -103,8 +110,15 @@ static void on_disconnect(void *app, struct socket *s, const char *reason)
 }
 
 /* Under the name that --dev serves. */
-static const struct app_ops app = {"rooms",    open_app, close_app,
-				   on_connect, on_event, on_disconnect};
+static const struct app_ops app = {
+	.name = "rooms",
+	.open = open_app,
+	.close = close_app,
+	.on_connect = on_connect,
+	.on_event = on_event,
+	.on_answer = on_answer,
+	.on_disconnect = on_disconnect,
+};
 
 static void on_drain(void *arg)
 {
@@ -149,7 +163,7 @@ int main(void)
 	turns(&loop);
 
 	node->adapter->ops = &failing;
-	c = conn_new(node, &transport, &closed);
+	c = conn_new(node, &transport, &closed, 4, false);
 	conn_on_text(c, SLICE_LIT("40"));
 	turns(&loop);
 	CHECK(told == 1);
@@ -165,7 +179,7 @@ int main(void)
 	CHECK(closed == 1);
 	CHECK(node->metrics.rooms == 0);
 	CHECK(node->metrics.sockets == 0);
-	CHECK(node->metrics.conns == 0);
+	CHECK(node->conns.n == 0);
 
 	node_stop(node, &stop_events, &done);
 	while (!done && uv_run(&loop, UV_RUN_ONCE))

@@ -1,0 +1,500 @@
+/* Engine.IO over plain HTTP: the requests of long-polling, their checks, CORS, and what
+ * they are answered with. A request becomes an exchange; whoever answers that need not
+ * know of lws.
+ *
+ * Traps of lws that shape this file: with a GET that hangs, lws spins when the client
+ * closes half of the connection or pipelines, unless it does not read meanwhile; so a
+ * client that is gone has to be looked for (sweep). A POST without a length never
+ * completes. Each piece of a body renews lws's timeout. */
+#include <poll.h>
+#include <stdlib.h>
+#include <zlib.h>
+
+#include "gateway/exchange.h"
+#include "gateway/log.h"
+#include "gateway/lws_internal.h"
+#include "gateway/node.h"
+#include "gateway/polling.h"
+#include "gateway/session.h"
+#include "proto/mem.h"
+
+enum {
+	SWEEP_MS = 2000,
+	SWEEP_BATCH = 256,
+	/* As the reference: smaller bodies are not worth it. */
+	COMPRESS_MIN = 1024,
+	GZIP_WINDOW = 15 + 16, /* zlib's way to say: the largest, as gzip */
+};
+
+struct http_exchange {
+	struct exchange base;
+	struct lws_client *client; /* NULL: gone, or never to be answered there */
+	struct link link;	   /* in server.polling */
+	uint64_t since_ms;
+	struct eio_query query; /* its sid is `sid` */
+	bool post, binary;
+	bool complete; /* the whole request is here */
+	bool inside;   /* lws is still calling: what respond returned goes to it */
+	int result;
+	struct buf body;
+	char sid[ID_LEN];
+};
+
+/* --- headers --- */
+
+static void cors_headers(struct lws_client *c, struct buf *headers)
+{
+	const struct config *config = c->server->node->config;
+	char origin_buf[LWS_HEADER_MAX];
+	struct slice origin = lws_http_header(c->wsi, WSI_TOKEN_ORIGIN, origin_buf);
+
+	if (!config->cors)
+		return;
+	buf_str(headers, "Vary: Origin\r\n");
+	if (!origin.n || !lws_http_origin_allowed(config, c->wsi))
+		return;
+	buf_printf(headers, "Access-Control-Allow-Origin: %.*s\r\n", SLICE_FMT(origin));
+	if (config->cors_credentials)
+		buf_str(headers, "Access-Control-Allow-Credentials: true\r\n");
+}
+
+static int respond(struct lws_client *c, bool head, struct lws_response *r,
+		   const char *headers)
+{
+	struct buf all = BUF_INIT;
+	int result;
+
+	cors_headers(c, &all);
+	buf_str(&all, headers);
+	r->headers = buf_cstr(&all);
+	result = lws_http_respond(c, head, r);
+	buf_deinit(&all);
+	return result;
+}
+
+/* Browsers ask before a request of another origin that is not simple; any node may
+ * answer, since the answer is about origins and not about sessions. */
+static int preflight(struct lws_client *c)
+{
+	static const char asked_name[] = "access-control-request-headers:";
+	char asked[LWS_HEADER_MAX];
+	struct buf headers = BUF_INIT;
+	int n = lws_hdr_custom_copy(c->wsi, asked, sizeof(asked), asked_name,
+				    sizeof(asked_name) - 1);
+	int result;
+
+	buf_str(&headers, "Access-Control-Allow-Methods: GET, POST\r\n"
+			  "Access-Control-Max-Age: 600\r\n");
+	if (n > 0)
+		buf_printf(&headers,
+			   "Access-Control-Allow-Headers: %.*s\r\n"
+			   "Vary: Access-Control-Request-Headers\r\n",
+			   n, asked);
+	result = respond(c, false, &(struct lws_response){.status = 204},
+			 buf_cstr(&headers));
+	buf_deinit(&headers);
+	return result;
+}
+
+/* --- hints --- */
+
+void lws_polling_hint_version(struct server *s, int version)
+{
+	if (version != 0 && version != 4 && lws_http_hint_due(s, HINT_VERSION))
+		log_event(LOG_INFO, "version_refused",
+			  "eio=%d msg=the client speaks another Engine.IO protocol than "
+			  "4; use the Socket.IO client 3 or newer",
+			  version);
+}
+
+/* --- answers --- */
+
+static int respond_error(struct lws_client *c, bool head, enum eio_error error,
+			 bool body_read)
+{
+	struct buf body = BUF_INIT;
+	int result;
+
+	c->server->node->metrics.conns_refused_bad_request++;
+	buf_printf(&body, "{\"code\":%d,\"message\":\"%s\"}", (int)error,
+		   eio_error_text(error));
+	result = respond(c, head,
+			 &(struct lws_response){.status = eio_error_status(error),
+						.type = "application/json",
+						.body = buf_view(&body),
+						.body_read = body_read},
+			 "Cache-Control: no-store\r\n");
+	buf_deinit(&body);
+	return result;
+}
+
+static int respond_empty(struct lws_client *c, int status, bool body_read)
+{
+	return respond(c, false,
+		       &(struct lws_response){.status = status,
+					      .close = !body_read,
+					      .body_read = body_read},
+		       "Cache-Control: no-store\r\n");
+}
+
+static bool accepts_gzip(struct lws *wsi)
+{
+	char accepted[LWS_HEADER_MAX];
+
+	return lws_hdr_copy(wsi, accepted, sizeof(accepted) - 1,
+			    WSI_TOKEN_HTTP_ACCEPT_ENCODING) > 0 &&
+	       strstr(accepted, "gzip") && !strstr(accepted, "gzip;q=0");
+}
+
+/* False: it did not get smaller. Fast rather than small, since the loop waits. */
+static bool gzip(struct slice body, struct buf *out)
+{
+	z_stream z = {0};
+	size_t room;
+	bool good;
+
+	if (deflateInit2(&z, Z_BEST_SPEED, Z_DEFLATED, GZIP_WINDOW, 8,
+			 Z_DEFAULT_STRATEGY) != Z_OK)
+		return false;
+	room = deflateBound(&z, body.n);
+	z.next_in = (uint8_t *)(uintptr_t)body.p; /* zlib does not change it */
+	z.avail_in = (unsigned)body.n;
+	z.next_out = buf_reserve(out, room);
+	z.avail_out = (unsigned)room;
+	good = deflate(&z, Z_FINISH) == Z_STREAM_END && z.total_out < body.n;
+	if (good)
+		buf_commit(out, z.total_out);
+	deflateEnd(&z);
+	return good;
+}
+
+static int respond_payload(struct lws_client *c, const struct answer *a)
+{
+	const struct config *config = c->server->node->config;
+	struct buf headers = BUF_INIT, zipped = BUF_INIT;
+	struct lws_response r = {
+		.status = 200,
+		.type = a->binary ? "application/octet-stream"
+				  : "text/plain; charset=UTF-8",
+		.body = a->body,
+		.body_read = true,
+	};
+	int result;
+
+	buf_str(&headers, "Cache-Control: no-store\r\n");
+	if (a->sid.n && config->cookie)
+		buf_printf(&headers,
+			   "Set-Cookie: %s=%.*s; Path=/; HttpOnly; SameSite=Lax\r\n",
+			   config->cookie, SLICE_FMT(a->sid));
+	if (config->http_compression && a->body.n >= COMPRESS_MIN &&
+	    a->body.n < UINT32_MAX && accepts_gzip(c->wsi) && gzip(a->body, &zipped)) {
+		buf_str(&headers, "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n");
+		r.body = buf_view(&zipped);
+	}
+	result = respond(c, false, &r, buf_cstr(&headers));
+	buf_deinit(&headers);
+	buf_deinit(&zipped);
+	return result;
+}
+
+static int respond_answer(struct lws_client *c, const struct answer *a)
+{
+	switch (a->kind) {
+	case ANSWER_PAYLOAD:
+		return respond_payload(c, a);
+	case ANSWER_OK:
+		/* Not text/plain, which some browsers of old offer to download. */
+		return respond(c, false,
+			       &(struct lws_response){.status = 200,
+						      .type = "text/html",
+						      .body = SLICE_LIT("ok"),
+						      .body_read = true},
+			       "Cache-Control: no-store\r\n");
+	case ANSWER_ERROR:
+		return respond_error(c, false, a->error, true);
+	case ANSWER_BAD:
+		return respond_empty(c, 400, true);
+	case ANSWER_AWAY:
+		return respond_empty(c, 503, true);
+	case ANSWER_KINDS:
+		break;
+	}
+	return -1;
+}
+
+/* --- exchanges --- */
+
+static void exchange_free(struct http_exchange *x)
+{
+	if (x->client)
+		x->client->exchange = NULL;
+	list_remove(&x->link);
+	buf_deinit(&x->body);
+	free(x);
+}
+
+static void on_answer(struct exchange *base, const struct answer *a)
+{
+	struct http_exchange *x = container_of(base, struct http_exchange, base);
+	struct lws_client *c = x->client;
+	bool inside = x->inside;
+	int result;
+
+	if (!inside) {
+		/* Before anything else: lws does not even see the end of the
+		 * connection without. */
+		lws_rx_flow_control(c->wsi, 1);
+	}
+	result = respond_answer(c, a);
+	if (inside) {
+		x->result = result;
+		c->exchange = NULL;
+		x->client = NULL;
+		return;
+	}
+	exchange_free(x);
+	if (result)
+		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+}
+
+static const struct exchange_ops http_ops = {on_answer};
+
+/* Hand the request over. It is answered now, or it hangs: then lws is kept from reading,
+ * and from ending it. */
+static int dispatch(struct http_exchange *x)
+{
+	struct lws_client *c = x->client;
+	struct node *n = c->server->node;
+	int result;
+
+	x->complete = true;
+	x->inside = true;
+	if (x->post)
+		session_post(n, &x->query, buf_view(&x->body), x->binary, &x->base);
+	else
+		session_get(n, &x->query, &x->base);
+	x->inside = false;
+	if (!x->client) {
+		result = x->result;
+		exchange_free(x);
+		return result;
+	}
+	buf_deinit(&x->body);
+	lws_set_timeout(c->wsi, NO_PENDING_TIMEOUT, 0);
+	lws_rx_flow_control(c->wsi, 0);
+	return 0;
+}
+
+void lws_polling_gone(struct lws_client *c)
+{
+	struct http_exchange *x = c->exchange;
+
+	if (!x)
+		return;
+	x->client = NULL;
+	c->exchange = NULL;
+	if (x->complete)
+		session_gone(c->server->node, &x->base);
+	else if (x->post)
+		session_post_gone(c->server->node, &x->query);
+	exchange_free(x);
+}
+
+/* --- requests --- */
+
+static struct http_exchange *exchange_new(struct lws_client *c, const struct eio_query *q)
+{
+	struct http_exchange *x = mem_zalloc(1, sizeof(*x));
+
+	x->base.ops = &http_ops;
+	x->client = c;
+	x->since_ms = env_now_ms(c->server->node->env);
+	x->query = *q;
+	if (q->sid.n)
+		memcpy(x->sid, q->sid.p, ID_LEN); /* checked: it has an id's length */
+	x->query.sid = slice_of(x->sid, q->sid.n);
+	c->exchange = x;
+	list_push(&c->server->polling, &x->link);
+	return x;
+}
+
+static bool has_token(struct lws *wsi, enum lws_token_indexes token, const char *word)
+{
+	char value[LWS_HEADER_MAX];
+
+	return lws_hdr_copy(wsi, value, sizeof(value), token) > 0 &&
+	       strncasecmp(value, word, strlen(word)) == 0;
+}
+
+/* The length of a POST's body; false: it was refused, and *result is for lws. */
+static bool post_length(struct lws_client *c, size_t *length, int *result)
+{
+	char value[32];
+	char *end = NULL;
+	unsigned long long n = 0;
+
+	if (lws_hdr_copy(c->wsi, value, sizeof(value), WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0)
+		n = strtoull(value, &end, 10);
+	if (!end || *end || value[0] < '0' || value[0] > '9' ||
+	    lws_hdr_total_length(c->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING)) {
+		*result = respond_empty(c, 411, false);
+		return false;
+	}
+	if (n > c->server->node->config->max_http_buffer_size) {
+		*result = respond_empty(c, 413, false);
+		return false;
+	}
+	*length = (size_t)n;
+	return true;
+}
+
+static int on_post(struct lws_client *c, const struct eio_query *q)
+{
+	struct http_exchange *x;
+	size_t length;
+	int result;
+
+	if (!post_length(c, &length, &result))
+		return result;
+	x = exchange_new(c, q);
+	x->post = true;
+	x->binary = has_token(c->wsi, WSI_TOKEN_HTTP_CONTENT_TYPE,
+			      "application/octet-stream");
+	if (!session_post_begin(c->server->node, &x->query)) {
+		c->exchange = NULL;
+		x->client = NULL;
+		exchange_free(x);
+		return respond_empty(c, 400, false);
+	}
+	/* lws says nothing of a body of no bytes. */
+	return length ? 0 : dispatch(x);
+}
+
+int lws_polling_body(struct lws_client *c, struct slice piece)
+{
+	struct http_exchange *x = c->exchange;
+
+	if (!x || x->complete ||
+	    x->body.n + piece.n > c->server->node->config->max_http_buffer_size)
+		return -1;
+	buf_slice(&x->body, piece);
+	return 0;
+}
+
+int lws_polling_body_complete(struct lws_client *c)
+{
+	if (!c->exchange || c->exchange->complete)
+		return -1;
+	return dispatch(c->exchange);
+}
+
+static int on_get(struct lws_client *c, const struct eio_query *q)
+{
+	struct node *n = c->server->node;
+
+	if (q->sid.n == 0 && n->state > NODE_LINGERING) {
+		n->metrics.conns_refused_stopping++;
+		return respond_empty(c, 503, false);
+	}
+	if (q->sid.n == 0 && n->conns.n >= n->config->max_conns) {
+		n->metrics.conns_refused_max++;
+		return respond_empty(c, 503, false);
+	}
+	return dispatch(exchange_new(c, q));
+}
+
+int lws_polling_request(struct lws_client *c, int method)
+{
+	char query[LWS_HTTP_HEADERS_MAX];
+	struct eio_query q = lws_http_query(c->wsi, query);
+	bool head = method == LWSHUMETH_HEAD;
+	enum eio_error error;
+
+	if (method == LWSHUMETH_OPTIONS && c->server->node->config->cors)
+		return preflight(c);
+	if (!session_check(c->server->node, &q, method == LWSHUMETH_GET, false, &error)) {
+		lws_polling_hint_version(c->server, q.version);
+		return respond_error(c, head, error, false);
+	}
+	if (!lws_http_origin_ok(c))
+		return respond_error(c, head, EIO_ERROR_FORBIDDEN, false);
+	if (method == LWSHUMETH_GET)
+		return on_get(c, &q);
+	if (method == LWSHUMETH_POST)
+		return on_post(c, &q);
+	return respond(c, head,
+		       &(struct lws_response){.status = 405,
+					      .type = "text/plain; charset=utf-8",
+					      .body = SLICE_LIT("GET and POST only\n"),
+					      .close = true},
+		       "Allow: GET, POST, OPTIONS\r\n");
+}
+
+/* --- clients that are gone, or take too long --- */
+
+static void drop(struct http_exchange *x)
+{
+	struct lws *wsi = x->client->wsi;
+
+	lws_polling_gone(x->client);
+	lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+}
+
+/* lws does not read from these, so it does not see that their peers are gone. */
+static void look_at(struct http_exchange **exchanges, struct pollfd *fds, size_t n)
+{
+	if (n == 0 || poll(fds, n, 0) <= 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		if (fds[i].revents & (POLLRDHUP | POLLHUP | POLLERR))
+			drop(exchanges[i]);
+	}
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+	struct server *s = timer->data;
+	uint64_t now = env_now_ms(s->node->env);
+	struct http_exchange *exchanges[SWEEP_BATCH];
+	struct pollfd fds[SWEEP_BATCH];
+	struct link seen, *l;
+	size_t n = 0;
+
+	/* Dropping one may end another by way of its session, so each is put aside
+	 * before. */
+	link_init(&seen);
+	while ((l = list_first(&s->polling))) {
+		struct http_exchange *x = container_of(l, struct http_exchange, link);
+
+		list_remove(l);
+		list_push(&seen, l);
+		if (!x->complete &&
+		    now - x->since_ms > s->node->config->request_timeout_ms)
+			drop(x);
+		if (!x->complete)
+			continue;
+		exchanges[n] = x;
+		fds[n++] = (struct pollfd){.fd = lws_get_socket_fd(x->client->wsi),
+					   .events = POLLRDHUP};
+		if (n == SWEEP_BATCH) {
+			look_at(exchanges, fds, n);
+			n = 0;
+		}
+	}
+	look_at(exchanges, fds, n);
+	list_splice(&s->polling, &seen);
+}
+
+void lws_polling_init(struct server *s)
+{
+	link_init(&s->polling);
+	uv_timer_init(s->node->loop, &s->sweep);
+	s->sweep.data = s;
+	uv_unref((uv_handle_t *)&s->sweep);
+	uv_timer_start(&s->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+}
+
+void lws_polling_close(struct server *s)
+{
+	uv_close((uv_handle_t *)&s->sweep, NULL);
+}

@@ -1,0 +1,439 @@
+#include "gateway/polling.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "gateway/node.h"
+#include "proto/mem.h"
+#include "proto/payload.h"
+
+enum {
+	GATHER_MAX = 1024 * 1024,
+	/* As the reference: while an upgrade is under way a GET hangs no longer. */
+	RELEASE_MS = 100,
+	/* How long the last words wait for the client's next GET. */
+	LINGER_MS = 30 * 1000,
+	LINGER_STOPPING_MS = 1000,
+};
+
+struct polling {
+	struct conn *conn;
+	struct exchange *get, *post;
+	struct link release;
+	uint64_t release_at;
+	bool posting;	       /* a POST was begun or waits */
+	bool greeted;	       /* the open packet was sent */
+	struct prober *prober; /* of the upgrade under way, or NULL */
+	struct buf last;       /* frames written when the conn had ended already */
+};
+
+/* The last words of a conn, frames as they were in its outbox. */
+struct last_words {
+	struct link link;
+	uint64_t until;
+	uint8_t version;
+	struct buf frames;
+	char id[ID_LEN];
+};
+
+/* --- what is due by time --- */
+
+void pollings_init(struct pollings *p, const uint64_t seed[2])
+{
+	link_init(&p->release);
+	link_init(&p->linger);
+	table_init(&p->lingering, seed);
+}
+
+static void linger_free(struct node *n, struct last_words *l)
+{
+	list_remove(&l->link);
+	table_remove(&n->pollings.lingering, slice_of(l->id, ID_LEN));
+	buf_deinit(&l->frames);
+	free(l);
+}
+
+void pollings_deinit(struct pollings *p)
+{
+	assert(list_empty(&p->release));
+	assert(list_empty(&p->linger));
+	table_deinit(&p->lingering);
+}
+
+static struct polling *release_first(const struct node *n)
+{
+	struct link *l = list_first(&n->pollings.release);
+
+	return l ? container_of(l, struct polling, release) : NULL;
+}
+
+static struct last_words *linger_first(const struct node *n)
+{
+	struct link *l = list_first(&n->pollings.linger);
+
+	return l ? container_of(l, struct last_words, link) : NULL;
+}
+
+/* --- answers --- */
+
+/* Take the exchange out of where it waits. */
+static struct exchange *taken(struct exchange **at)
+{
+	struct exchange *x = *at;
+
+	*at = NULL;
+	x->polling = NULL;
+	return x;
+}
+
+static void answer_get(struct polling *p, const struct answer *a)
+{
+	list_remove(&p->release);
+	p->conn->choked = true;
+	exchange_answer(taken(&p->get), a);
+}
+
+static void answer_post(struct polling *p, enum answer_kind kind)
+{
+	p->posting = false;
+	exchange_answer(taken(&p->post), &(struct answer){.kind = kind});
+}
+
+static void answer_noop(struct polling *p)
+{
+	answer_get(p, &(struct answer){.kind = ANSWER_PAYLOAD, .body = SLICE_LIT("6")});
+}
+
+void pollings_tick(struct node *n, uint64_t now)
+{
+	struct polling *p;
+	struct last_words *l;
+
+	while ((p = release_first(n)) && p->release_at <= now)
+		answer_noop(p);
+	while ((l = linger_first(n)) && l->until <= now)
+		linger_free(n, l);
+}
+
+uint64_t pollings_next(const struct node *n)
+{
+	const struct polling *p = release_first(n);
+	const struct last_words *l = linger_first(n);
+	uint64_t at = p ? p->release_at : UINT64_MAX;
+
+	return l && l->until < at ? l->until : at;
+}
+
+bool pollings_done(const struct node *n)
+{
+	return list_empty(&n->pollings.linger);
+}
+
+void pollings_hurry(struct node *n)
+{
+	uint64_t until = env_now_ms(n->env) + LINGER_STOPPING_MS;
+	struct link *l, *tmp;
+
+	list_each(l, tmp, &n->pollings.linger)
+	{
+		struct last_words *last = container_of(l, struct last_words, link);
+
+		if (last->until > until)
+			last->until = until;
+	}
+}
+
+/* --- the transport --- */
+
+static enum transport_result polling_write(void *transport, struct slice frames)
+{
+	struct polling *p = transport;
+	struct buf body = BUF_INIT;
+	struct answer a = {.kind = ANSWER_PAYLOAD};
+
+	if (p->conn->state != CONN_OPEN) {
+		buf_slice(&p->last, frames);
+		return TRANSPORT_SENT;
+	}
+	assert(p->get);
+	payload_append(&body, PAYLOAD_V4, frames);
+	a.body = buf_view(&body);
+	if (!p->greeted) {
+		p->greeted = true;
+		a.sid = conn_id(p->conn);
+	}
+	answer_get(p, &a);
+	buf_deinit(&body);
+	return TRANSPORT_CHOKED;
+}
+
+static void polling_read(void *transport, bool on)
+{
+	struct polling *p = transport;
+
+	if (on && p->post)
+		answer_post(p, ANSWER_OK);
+}
+
+/* Does the reference end this with a close packet that waits for the client's next GET?
+ */
+static bool is_orderly(enum conn_close reason)
+{
+	switch (reason) {
+	case CONN_CLOSE_SERVER:
+	case CONN_CLOSE_SHUTDOWN:
+	case CONN_CLOSE_BACKEND_AWAY:
+	case CONN_CLOSE_CONNECT_TIMEOUT:
+		return true;
+	case CONN_CLOSE_PEER:
+	case CONN_CLOSE_PING_TIMEOUT:
+	case CONN_CLOSE_PARSE_ERROR:
+	case CONN_CLOSE_TRANSPORT_ERROR:
+	case CONN_CLOSE_TOO_BIG:
+	case CONN_CLOSE_SLOW_READER:
+		break;
+	}
+	return false;
+}
+
+static void keep_last_words(struct polling *p)
+{
+	struct node *n = p->conn->node;
+	struct last_words *l = mem_zalloc(1, sizeof(*l));
+
+	memcpy(l->id, p->conn->id, ID_LEN);
+	l->version = p->conn->version;
+	l->frames = p->last;
+	p->last = BUF_INIT;
+	l->until = env_now_ms(n->env) +
+		   (node_is_stopping(n) ? LINGER_STOPPING_MS : LINGER_MS);
+	list_push(&n->pollings.linger, &l->link);
+	table_add(&n->pollings.lingering, slice_of(l->id, ID_LEN), l);
+}
+
+/* What is left, and that it is the end. */
+static void answer_last(struct exchange *x, struct slice frames)
+{
+	struct buf body = BUF_INIT;
+
+	payload_append(&body, PAYLOAD_V4, frames);
+	payload_append(&body, PAYLOAD_V4,
+		       SLICE_LIT("\x81\x01"
+				 "1"));
+	exchange_answer(
+		x, &(struct answer){.kind = ANSWER_PAYLOAD, .body = buf_view(&body)});
+	buf_deinit(&body);
+}
+
+static void polling_free(struct polling *p)
+{
+	p->conn->node->conns.polling_n--;
+	list_remove(&p->release);
+	buf_deinit(&p->last);
+	free(p);
+}
+
+static void polling_close(void *transport, enum conn_close reason)
+{
+	struct polling *p = transport;
+
+	if (p->prober)
+		p->prober->on_session_closed(p->prober);
+	if (p->post)
+		answer_post(p, reason == CONN_CLOSE_PEER ? ANSWER_OK : ANSWER_BAD);
+	if (p->get && reason == CONN_CLOSE_PEER)
+		answer_noop(p); /* the client said good-bye, it need not be told */
+	else if (p->get)
+		answer_last(taken(&p->get), buf_view(&p->last));
+	else if (is_orderly(reason))
+		keep_last_words(p);
+	polling_free(p);
+}
+
+static const struct transport_ops polling_ops = {
+	.write = polling_write,
+	.read = polling_read,
+	.close = polling_close,
+	.gather_bytes_max = GATHER_MAX,
+	.keeps_last_writes = true,
+};
+
+bool polling_is(const struct conn *c)
+{
+	return c->ops == &polling_ops;
+}
+
+static struct polling *polling_of(const struct conn *c)
+{
+	assert(polling_is(c));
+	return c->transport;
+}
+
+/* --- requests --- */
+
+void polling_open(struct node *n, uint8_t version, struct exchange *x)
+{
+	struct polling *p = mem_zalloc(1, sizeof(*p));
+
+	link_init(&p->release);
+	n->conns.polling_n++;
+	p->get = x;
+	x->polling = p;
+	p->conn = conn_new(n, &polling_ops, p, version,
+			   config_has_transport(n->config, EIO_WEBSOCKET));
+}
+
+void polling_get(struct conn *c, struct exchange *x)
+{
+	struct polling *p = polling_of(c);
+
+	if (c->state != CONN_OPEN) {
+		exchange_error(x, EIO_ERROR_SID_UNKNOWN);
+		return;
+	}
+	if (p->get) {
+		conn_close(c, CONN_CLOSE_TRANSPORT_ERROR); /* overlap */
+		exchange_answer(x, &(struct answer){.kind = ANSWER_BAD});
+		return;
+	}
+	p->get = x;
+	x->polling = p;
+	if (p->prober) {
+		p->release_at = env_now_ms(c->node->env) + RELEASE_MS;
+		list_push(&c->node->pollings.release, &p->release);
+	}
+	conn_on_writable(c);
+}
+
+/* Hand over the packets of a payload until one ends the conn. */
+static enum err take_packets(struct conn *c, struct slice body)
+{
+	struct buf scratch = BUF_INIT;
+	struct payload_reader reader;
+	struct payload_packet packet;
+	enum err err = ERR_OK;
+	bool more = true;
+
+	payload_reader_init(&reader, PAYLOAD_V4, body);
+	while (c->state == CONN_OPEN) {
+		err = payload_next(&reader, &scratch, &packet, &more);
+		if (err != ERR_OK || !more)
+			break;
+		if (packet.binary)
+			conn_on_binary(c, packet.bytes);
+		else
+			conn_on_text(c, packet.bytes);
+	}
+	buf_deinit(&scratch);
+	return err;
+}
+
+bool polling_post_begin(struct conn *c)
+{
+	struct polling *p = polling_of(c);
+
+	if (p->posting)
+		conn_close(c, CONN_CLOSE_TRANSPORT_ERROR);
+	p->posting = true;
+	return c->state == CONN_OPEN;
+}
+
+void polling_post(struct conn *c, struct slice body, bool binary, bool begun,
+		  struct exchange *x)
+{
+	struct polling *p = polling_of(c);
+
+	if (c->state != CONN_OPEN) {
+		exchange_error(x, EIO_ERROR_SID_UNKNOWN);
+		return;
+	}
+	/* An overlap, or a type that version 4 does not have. */
+	if (p->posting != begun || binary) {
+		conn_close(c, CONN_CLOSE_TRANSPORT_ERROR);
+		exchange_answer(x, &(struct answer){.kind = ANSWER_BAD});
+		return;
+	}
+	p->posting = true;
+	p->post = x;
+	x->polling = p;
+	if (take_packets(c, body) != ERR_OK)
+		conn_close(c, CONN_CLOSE_PARSE_ERROR);
+	/* Else it is answered when what was kept is worked off, or with the end. */
+	if (c->state == CONN_OPEN && !c->held)
+		answer_post(p, ANSWER_OK);
+}
+
+void polling_on_gone(struct exchange *x)
+{
+	struct polling *p = x->polling;
+
+	if (!p)
+		return;
+	x->polling = NULL;
+	if (p->get == x) {
+		list_remove(&p->release);
+		p->get = NULL;
+		p->conn->choked = true;
+	} else {
+		p->post = NULL;
+	}
+	conn_close(p->conn, CONN_CLOSE_TRANSPORT_ERROR);
+}
+
+void polling_release(struct exchange *x)
+{
+	struct polling *p = x->polling;
+
+	if (p && p->get == x && p->conn->state == CONN_OPEN)
+		answer_noop(p);
+}
+
+bool polling_linger(struct node *n, struct slice sid, struct exchange *x)
+{
+	struct last_words *l = table_get(&n->pollings.lingering, sid);
+
+	if (!l)
+		return false;
+	answer_last(x, buf_view(&l->frames));
+	linger_free(n, l);
+	return true;
+}
+
+/* --- upgrade --- */
+
+enum err polling_probe(struct conn *c, struct prober *prober)
+{
+	struct polling *p = polling_of(c);
+
+	if (p->prober)
+		return ERR_EXISTS;
+	p->prober = prober;
+	if (p->get && !c->outbox.count)
+		answer_noop(p);
+	return ERR_OK;
+}
+
+void polling_unprobe(struct conn *c)
+{
+	struct polling *p = polling_of(c);
+
+	p->prober = NULL;
+	list_remove(&p->release);
+}
+
+struct prober *polling_prober(const struct conn *c)
+{
+	return polling_of(c)->prober;
+}
+
+void polling_detach(struct conn *c)
+{
+	struct polling *p = polling_of(c);
+
+	if (p->post)
+		answer_post(p, ANSWER_OK);
+	if (p->get)
+		answer_noop(p);
+	conn_unset_transport(c);
+	polling_free(p);
+}

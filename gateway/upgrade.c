@@ -1,0 +1,345 @@
+#include "gateway/upgrade.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "gateway/move.h"
+#include "gateway/node.h"
+#include "gateway/polling.h"
+#include "gateway/session.h"
+#include "proto/mem.h"
+
+enum upgrade_state {
+	UPGRADE_OPENED, /* "2probe" is to come */
+	UPGRADE_ASKED,	/* the session's node is asked whether it may */
+	UPGRADE_PROBED, /* "5" is to come */
+	UPGRADE_MOVING, /* the session's node hands it over */
+	UPGRADE_CLOSING /* in the next turn */
+};
+
+struct packet_head {
+	size_t n;
+	bool binary;
+};
+
+struct upgrade {
+	struct prober prober; /* of a session of this node */
+	struct node *node;
+	const struct upgrade_ops *ops;
+	void *transport; /* NULL: gone */
+	enum upgrade_state state;
+	struct conn *conn;  /* PROBED: the session, if it is this node's */
+	struct move_in *in; /* ASKED and later: it is another's */
+	struct link dirty, due;
+	uint64_t due_at;
+	struct buf held; /* packets not worked off */
+	size_t done;	 /* bytes of `held` that are */
+	uint8_t version;
+	bool ponged; /* another node's session: "3probe" was sent */
+	char sid[ID_LEN];
+};
+
+/* The one place where the state changes. */
+static void set_state(struct upgrade *u, enum upgrade_state to)
+{
+	static const unsigned from[] = {
+		[UPGRADE_OPENED] = 0,
+		[UPGRADE_ASKED] = 1u << UPGRADE_OPENED,
+		[UPGRADE_PROBED] = 1u << UPGRADE_OPENED | 1u << UPGRADE_ASKED,
+		[UPGRADE_MOVING] = 1u << UPGRADE_PROBED,
+		[UPGRADE_CLOSING] = ~0u,
+	};
+
+	assert(from[to] & 1u << u->state);
+	u->state = to;
+}
+
+void upgrades_init(struct upgrades *us)
+{
+	link_init(&us->dirty);
+	link_init(&us->due);
+}
+
+static void touch(struct upgrade *u)
+{
+	if (list_empty(&u->dirty))
+		list_push(&u->node->upgrades.dirty, &u->dirty);
+}
+
+/* Nothing comes of it. The session hears so at once, the transport in the next turn. */
+static void upgrade_close(struct upgrade *u)
+{
+	if (u->state == UPGRADE_CLOSING)
+		return;
+	if (u->conn)
+		polling_unprobe(u->conn);
+	u->conn = NULL;
+	if (u->in)
+		move_in_cancel(u->in);
+	u->in = NULL;
+	set_state(u, UPGRADE_CLOSING);
+	touch(u);
+}
+
+static void upgrade_free(struct upgrade *u)
+{
+	list_remove(&u->dirty);
+	list_remove(&u->due);
+	buf_deinit(&u->held);
+	free(u);
+}
+
+static void on_session_closed(struct prober *p)
+{
+	struct upgrade *u = container_of(p, struct upgrade, prober);
+
+	u->conn = NULL;
+	upgrade_close(u);
+}
+
+static void set_due(struct upgrade *u)
+{
+	list_remove(&u->due);
+	u->due_at = env_now_ms(u->node->env) + u->node->config->upgrade_timeout_ms;
+	list_push(&u->node->upgrades.due, &u->due);
+}
+
+struct upgrade *upgrade_new(struct node *n, const struct eio_query *q,
+			    const struct upgrade_ops *ops, void *transport)
+{
+	struct upgrade *u = mem_zalloc(1, sizeof(*u));
+
+	assert(q->sid.n == ID_LEN);
+	u->prober.on_session_closed = on_session_closed;
+	u->node = n;
+	u->ops = ops;
+	u->transport = transport;
+	u->version = (uint8_t)q->version;
+	memcpy(u->sid, q->sid.p, ID_LEN);
+	link_init(&u->dirty);
+	link_init(&u->due);
+	set_due(u);
+	return u;
+}
+
+void upgrade_on_packet(struct upgrade *u, struct slice bytes, bool binary)
+{
+	struct packet_head head = {bytes.n, binary};
+
+	if (u->state == UPGRADE_CLOSING)
+		return;
+	/* A client sends no more than "5" and then what it has to say, and the move of a
+	 * session takes milliseconds. */
+	if (u->held.n + bytes.n > 2 * u->node->config->max_http_buffer_size) {
+		upgrade_close(u);
+		return;
+	}
+	buf_append(&u->held, &head, sizeof(head));
+	buf_slice(&u->held, bytes);
+	touch(u);
+}
+
+void upgrade_on_transport_closed(struct upgrade *u)
+{
+	u->transport = NULL;
+	upgrade_close(u);
+}
+
+/* --- work --- */
+
+static struct slice sid_of(const struct upgrade *u)
+{
+	return slice_of(u->sid, ID_LEN);
+}
+
+static void send_pong(struct upgrade *u)
+{
+	struct frame *f = frame_ws_eio(EIO_PONG, SLICE_LIT("probe"));
+
+	/* These few bytes cannot choke a transport that has sent none before. */
+	if (u->ops->transport->write(u->transport, frame_view(f)) == TRANSPORT_BROKEN)
+		upgrade_on_transport_closed(u);
+	frame_unref(f);
+}
+
+static void probe_here(struct upgrade *u, struct conn *c)
+{
+	if (c->version != u->version || !polling_is(c) ||
+	    polling_probe(c, &u->prober) != ERR_OK) {
+		upgrade_close(u);
+		return;
+	}
+	u->conn = c;
+	set_state(u, UPGRADE_PROBED);
+	send_pong(u);
+}
+
+static void on_probed(void *arg, enum err err)
+{
+	struct upgrade *u = arg;
+
+	if (err != ERR_OK) {
+		u->in = NULL;
+		upgrade_close(u);
+		return;
+	}
+	set_state(u, UPGRADE_PROBED);
+	touch(u);
+}
+
+static void on_moved(void *arg, struct conn *c);
+
+static const struct move_in_events move_events = {on_probed, on_moved};
+
+static void probe(struct upgrade *u)
+{
+	struct conn *c = conns_find(u->node, sid_of(u));
+
+	if (c) {
+		probe_here(u, c);
+	} else if (session_is_foreign(u->node, sid_of(u))) {
+		set_state(u, UPGRADE_ASKED);
+		u->in = move_in_probe(u->node, sid_of(u), u->version, &move_events, u);
+	} else {
+		upgrade_close(u);
+	}
+}
+
+/* Give the transport to the conn, and it what came for it already. */
+static void attach(struct upgrade *u, struct conn *c)
+{
+	struct slice rest = slice_skip(buf_view(&u->held), u->done);
+
+	conn_set_transport(c, u->ops->transport, u->transport);
+	u->ops->attach(u->transport, c);
+	u->node->metrics.upgrades++;
+	while (rest.n) {
+		struct packet_head head;
+		struct slice bytes;
+
+		memcpy(&head, rest.p, sizeof(head));
+		bytes = slice_of(rest.p + sizeof(head), head.n);
+		if (head.binary)
+			conn_on_binary(c, bytes);
+		else
+			conn_on_text(c, bytes);
+		rest = slice_skip(rest, sizeof(head) + head.n);
+	}
+	upgrade_free(u);
+}
+
+static void on_moved(void *arg, struct conn *c)
+{
+	struct upgrade *u = arg;
+
+	u->in = NULL;
+	if (c)
+		attach(u, c);
+	else
+		upgrade_close(u);
+}
+
+/* True: it was the last one that is for the upgrade. */
+static bool take(struct upgrade *u)
+{
+	struct conn *c = u->conn;
+
+	if (u->in) {
+		set_state(u, UPGRADE_MOVING);
+		set_due(u);
+		move_in_take(u->in);
+		return true;
+	}
+	u->conn = NULL;
+	polling_detach(c);
+	attach(u, c);
+	return true;
+}
+
+static bool is_probe(struct slice text)
+{
+	return slice_eq(text, SLICE_LIT("2probe"));
+}
+
+/* One packet; true: no more of them, or it is gone. */
+static bool handle(struct upgrade *u, struct slice bytes, bool binary)
+{
+	bool probing = !binary && is_probe(bytes);
+
+	if (u->state == UPGRADE_OPENED && probing) {
+		probe(u);
+		return u->state != UPGRADE_PROBED;
+	}
+	if (u->state == UPGRADE_PROBED && probing) {
+		send_pong(u);
+		return u->state != UPGRADE_PROBED;
+	}
+	if (u->state == UPGRADE_PROBED && !binary && bytes.n && bytes.p[0] == EIO_UPGRADE)
+		return take(u);
+	upgrade_close(u);
+	return true;
+}
+
+/* What is asked of another node was answered: the client's own probe is, too. */
+static void work(struct upgrade *u)
+{
+	if (u->state == UPGRADE_PROBED && u->in && !u->ponged) {
+		u->ponged = true;
+		send_pong(u);
+	}
+	while (u->done < u->held.n &&
+	       (u->state == UPGRADE_OPENED || u->state == UPGRADE_PROBED)) {
+		struct packet_head head;
+		struct slice bytes;
+
+		memcpy(&head, u->held.p + u->done, sizeof(head));
+		bytes = slice_of(u->held.p + u->done + sizeof(head), head.n);
+		u->done += sizeof(head) + head.n;
+		if (handle(u, bytes, head.binary))
+			return;
+	}
+}
+
+bool upgrades_turn(struct node *n)
+{
+	struct link *l;
+	bool any = false;
+
+	while ((l = list_pop(&n->upgrades.dirty))) {
+		struct upgrade *u = container_of(l, struct upgrade, dirty);
+
+		any = true;
+		if (u->state != UPGRADE_CLOSING) {
+			work(u);
+			continue;
+		}
+		if (u->transport)
+			u->ops->transport->close(u->transport, CONN_CLOSE_SERVER);
+		upgrade_free(u);
+	}
+	return any;
+}
+
+static struct upgrade *first_due(const struct node *n)
+{
+	struct link *l = list_first(&n->upgrades.due);
+
+	return l ? container_of(l, struct upgrade, due) : NULL;
+}
+
+void upgrades_tick(struct node *n, uint64_t now)
+{
+	struct upgrade *u;
+
+	while ((u = first_due(n)) && u->due_at <= now) {
+		list_remove(&u->due);
+		upgrade_close(u);
+	}
+}
+
+uint64_t upgrades_next(const struct node *n)
+{
+	const struct upgrade *u = first_due(n);
+
+	return u ? u->due_at : UINT64_MAX;
+}
