@@ -12,6 +12,7 @@ import {
   VERSIONS,
 } from "../lib/clients.mjs";
 import { useEcho } from "../lib/hooks.mjs";
+import { TRANSPORT } from "../lib/raw.mjs";
 import { until, within } from "../lib/wait.mjs";
 
 for (const version of Object.keys(VERSIONS)) {
@@ -21,7 +22,8 @@ for (const version of Object.keys(VERSIONS)) {
     test("connects, and its auth payload arrives", async () => {
       const socket = await connected(node, { version, auth: { token: "abc" } });
       assert.equal(socket.id.length, 20);
-      assert.equal(socket.io.engine.transport.name, "websocket");
+      const transport = TRANSPORT === "polling" ? "polling" : "websocket";
+      await until(`it is on ${transport}`, () => socket.io.engine.transport.name === transport);
       assert.deepEqual(await heard(socket, "auth"), [[{ token: "abc" }]]);
       close(socket);
     });

@@ -2,6 +2,7 @@
 import * as client40 from "socket.io-client-4.0";
 import * as client45 from "socket.io-client-4.5";
 import * as clientNewest from "socket.io-client";
+import { TRANSPORT } from "./raw.mjs";
 import { DEADLINE_MS, Inbox, until, within } from "./wait.mjs";
 
 export const VERSIONS = {
@@ -10,6 +11,13 @@ export const VERSIONS = {
   newest: clientNewest,
 };
 
+// The client's option for what TRANSPORT (lib/raw.mjs) says.
+export const TRANSPORTS = {
+  websocket: ["websocket"],
+  polling: ["polling"],
+  upgrade: ["polling", "websocket"],
+}[TRANSPORT];
+
 const open = new Set();
 
 // A client of `node`, connecting. Every event it hears is in `client.heard`, as
@@ -17,7 +25,7 @@ const open = new Set();
 export function client(node, { version = "newest", nsp = "/", ...options } = {}) {
   const { io } = VERSIONS[version];
   const socket = io(node.url + nsp, {
-    transports: ["websocket"],
+    transports: TRANSPORTS,
     forceNew: true,
     reconnection: false,
     ...options,

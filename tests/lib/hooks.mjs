@@ -3,6 +3,7 @@ import { after, before } from "node:test";
 import { closeAll } from "./clients.mjs";
 import { Node } from "./node.mjs";
 import { RedisServer } from "./redis.mjs";
+import { useTarget } from "./target.mjs";
 
 // A node for all tests of the suite; its addresses are known at once, it runs from the
 // suite's start. Stopping it checks that it ended cleanly.
@@ -75,6 +76,7 @@ export const ECHO = {
   ],
 };
 
-export function useEcho(config = {}) {
-  return useNode({ ...ECHO, ...config }, { echo: true, name: "gatehouse-echo" });
+// The echo application, on what GATEHOUSE_TARGET says (lib/target.mjs).
+export function useEcho(config = {}, options = {}) {
+  return useTarget({ ...ECHO, ...config }, { echo: true, name: "gatehouse-echo", ...options });
 }

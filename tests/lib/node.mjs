@@ -17,6 +17,9 @@ function binary(variable) {
 }
 
 export class Node {
+  kind = "node"; // see lib/target.mjs
+  nodes = [this];
+
   // `config` is what a configuration file holds; listeners on free ports, every origin and
   // an end without a drain are there unless it says otherwise. `echo`: the program with the application
   // `echo` in it.
@@ -35,6 +38,11 @@ export class Node {
       drainTime: 0,
       ...config,
     };
+  }
+
+  async start() {
+    this.spawn();
+    await this.ready();
   }
 
   // Start it, and wait until it is ready unless told not to.

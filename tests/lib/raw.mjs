@@ -1,16 +1,23 @@
-// A client that knows WebSocket and nothing above it: it sends what it is told and keeps
+// A client that knows a transport and nothing above it: it sends what it is told and keeps
 // what comes, so that tests can see and break each packet of the protocol.
 import assert from "node:assert/strict";
 import { request } from "node:http";
 import { WebSocket } from "ws";
-import { Inbox, within } from "./wait.mjs";
+import { Packets } from "./packets.mjs";
+import { Polled } from "./polling.mjs";
+import { within } from "./wait.mjs";
 
 export const HANDSHAKE = "/socket.io/?EIO=4&transport=websocket";
 
-export class Raw {
+// What clients that do not ask for one begin with: websocket, polling, or upgrade (polling,
+// then WebSocket). Tests that are about packets and not about transports run with each.
+export const TRANSPORT = process.env.GATEHOUSE_TRANSPORT || "websocket";
+assert.ok(["websocket", "polling", "upgrade"].includes(TRANSPORT), TRANSPORT);
+
+export class Raw extends Packets {
   // `pong`: answer the server's pings, and keep them out of the inbox.
   constructor(node, { path = HANDSHAKE, headers = {}, pong = true } = {}) {
-    this.inbox = new Inbox();
+    super();
     this.socket = new WebSocket(node.url.replace("http", "ws") + path, {
       headers,
       perMessageDeflate: false,
@@ -28,82 +35,56 @@ export class Raw {
       if (pong && message === "2") this.socket.send("3");
       else this.inbox.push(message);
     });
-    this.closed = new Promise((resolve) => {
-      this.socket.on("close", (code, reason) => {
-        this.inbox.end(`closed with ${code} ${reason}`);
-        resolve({ code, reason: reason.toString() });
-      });
-    });
+    this.socket.on("close", (code, reason) => this.markClosed(code, reason.toString()));
   }
 
-  // A WebSocket whose open packet was read; it is in `this.open`.
-  static async connect(node, options) {
+  // A connection whose open packet was read; it is in `this.open`.
+  static async connect(node, options = {}) {
+    const transport = options.transport ?? (options.path ? "websocket" : TRANSPORT);
+    if (transport === "polling") return Polled.connect(node, options);
+    if (transport === "upgrade") return upgraded(await Polled.connect(node, options));
     const raw = new Raw(node, options);
     await within("the WebSocket opens", raw.opened);
-    const packet = await raw.next("the open packet");
-    assert.equal(packet[0], "0", `an open packet, not ${packet}`);
-    raw.open = JSON.parse(packet.slice(1));
+    await raw.opening();
     return raw;
   }
 
-  // The same, joined to a namespace; the CONNECT answer is in `this.joined`. The echo
-  // application's "auth" event is read too, and in `this.auth`.
+  // The same, joined to a namespace.
   static async join(node, { nsp = "/", auth, echo = true, ...options } = {}) {
     const raw = await Raw.connect(node, options);
     await raw.join(nsp, auth, echo);
     return raw;
   }
 
-  async join(nsp = "/", auth, echo = true) {
-    const prefix = nsp === "/" ? "" : `${nsp},`;
-    this.send(`40${prefix}${auth === undefined ? "" : JSON.stringify(auth)}`);
-    const packet = await this.next("the answer to CONNECT");
-    assert.ok(packet.startsWith(`40${prefix}{`), `connected, not ${packet}`);
-    this.joined = JSON.parse(packet.slice(2 + prefix.length));
-    if (!echo) return;
-    const event = await this.next("the event auth");
-    assert.ok(event.startsWith(`42${prefix}["auth",`), `the event auth, not ${event}`);
-    this.auth = JSON.parse(event.slice(2 + prefix.length))[1];
-  }
-
   send(data, options = {}) {
     this.socket.send(data, { binary: typeof data !== "string", ...options });
-  }
-
-  next(what, deadlineMs) {
-    return this.inbox.next(what, deadlineMs);
-  }
-
-  async expect(...packets) {
-    for (const packet of packets) {
-      assert.deepEqual(await this.next(`the packet ${packet}`), packet);
-    }
-  }
-
-  // Nothing else has come, and the connection works: the next packet is the answer to
-  // this one. Needs the echo application.
-  async alive(nsp = "/") {
-    const prefix = nsp === "/" ? "" : `${nsp},`;
-    this.send(`42${prefix}909["message-with-ack","alive"]`);
-    await this.expect(`43${prefix}909["alive"]`);
-  }
-
-  // Until the connection is closed, by whomever.
-  ended() {
-    return within("the WebSocket is closed", this.closed);
-  }
-
-  // The server closes the connection, and sends nothing before that.
-  async expectClosed(code) {
-    const { code: actual } = await this.ended();
-    assert.deepEqual(this.inbox.drain(), [], "nothing is sent before the close");
-    if (code !== undefined) assert.equal(actual, code, "the close code");
   }
 
   async close() {
     this.socket.close();
     await this.ended();
   }
+}
+
+// A WebSocket for a session on polling, open and not probed yet.
+export async function second(node, sid, options = {}) {
+  const raw = new Raw(node, { path: `${HANDSHAKE}&sid=${sid}`, ...options });
+  await within("the WebSocket of the session opens", raw.opened);
+  return raw;
+}
+
+// Move a session from polling to WebSocket, as the client does: probe, let the GET come
+// back, `5`. Gives the WebSocket; what came by polling meanwhile is in its inbox first.
+export async function upgraded(polled) {
+  const raw = await second(polled.target, polled.open.sid, polled.options);
+  raw.send("2probe");
+  await raw.expect("3probe");
+  await within("the polling pauses", polled.pause());
+  for (const packet of polled.inbox.drain()) raw.inbox.push(packet);
+  raw.send("5");
+  raw.open = polled.open;
+  polled.session.agent.destroy();
+  return raw;
 }
 
 // Ask for a WebSocket and give the server's answer, whatever it is.
