@@ -252,15 +252,29 @@ static void load_deinit(struct config_load *l, struct config_command *cmd)
 	free(l->file);
 }
 
+static bool list_has(const struct str_list *list, struct slice what)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		if (slice_eq(slice_str(list->v[i]), what))
+			return true;
+	}
+	return false;
+}
+
+bool config_has_origin(const struct config *c, struct slice origin)
+{
+	return list_has(&c->origins, origin);
+}
+
 bool config_has_transport(const struct config *c, enum eio_transport transport)
 {
-	const char *name = transport == EIO_POLLING	? "polling"
-			   : transport == EIO_WEBSOCKET ? "websocket"
-							: "";
-
-	for (size_t i = 0; i < c->transports.n; i++) {
-		if (strcmp(c->transports.v[i], name) == 0)
-			return true;
+	switch (transport) {
+	case EIO_POLLING:
+		return list_has(&c->transports, SLICE_LIT("polling"));
+	case EIO_WEBSOCKET:
+		return list_has(&c->transports, SLICE_LIT("websocket"));
+	case EIO_TRANSPORT_UNKNOWN:
+		break;
 	}
 	return false;
 }

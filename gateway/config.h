@@ -65,7 +65,8 @@ enum config_result config_load(struct config *c, int argc, char *const *argv,
 			       struct buf *out, struct buf *errors);
 void config_deinit(struct config *c);
 
-/* May clients use this transport? */
+/* Is it in the list; may clients use it? */
+bool config_has_origin(const struct config *c, struct slice origin);
 bool config_has_transport(const struct config *c, enum eio_transport transport);
 
 /* The reference page docs/configuration.md, from the table. */

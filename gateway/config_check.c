@@ -134,12 +134,10 @@ static void check_cors(struct config_load *l)
 {
 	const struct config *c = l->c;
 
-	for (size_t i = 0; i < c->origins.n && c->cors && c->cors_credentials; i++) {
-		if (strcmp(c->origins.v[i], "*") == 0)
-			config_error(l, setting_where(l, "corsCredentials"),
-				     "is true while origins has \"*\": every page could "
-				     "act with its visitor's cookies; list the origins");
-	}
+	if (c->cors && c->cors_credentials && config_has_origin(c, SLICE_LIT("*")))
+		config_error(l, setting_where(l, "corsCredentials"),
+			     "is true while origins has \"*\": every page could act with "
+			     "its visitor's cookies; list the origins");
 	if (c->cookie && !is_cookie_name(c->cookie))
 		config_error(l, setting_where(l, "cookie"),
 			     "%s is no cookie's name; write letters, digits, - or _",

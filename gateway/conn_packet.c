@@ -164,7 +164,7 @@ bool conn_packet(struct conn *c, struct slice bytes, bool binary)
 		conn_on_pong(c);
 		break;
 	case EIO_CLOSE:
-		conn_close(c, CONN_CLOSE_PEER);
+		conn_close(c, packet.data.n ? CONN_CLOSE_PARSE_ERROR : CONN_CLOSE_PEER);
 		break;
 	case EIO_PING: /* in version 4 the server pings */
 		conn_close(c, CONN_CLOSE_PARSE_ERROR);

@@ -26,6 +26,7 @@ struct server {
 	struct listener *listeners; /* singly linked */
 	size_t connections;	    /* all that lws has, WebSockets included */
 	size_t settled;		    /* of these: have sent a request */
+	bool testing;	/* the self-test is all there is: any upgrade is good */
 	bool paused;	/* not accepting, since too many handshakes are under way */
 	struct buf out; /* scratch of responses */
 	struct link

@@ -50,6 +50,10 @@ static void cors_headers(struct lws_client *c, struct buf *headers)
 
 	if (!config->cors)
 		return;
+	if (!config->cors_credentials && config_has_origin(config, SLICE_LIT("*"))) {
+		buf_str(headers, "Access-Control-Allow-Origin: *\r\n");
+		return;
+	}
 	buf_str(headers, "Vary: Origin\r\n");
 	if (!origin.n || !lws_http_origin_allowed(config, c->wsi))
 		return;
@@ -76,20 +80,19 @@ static int respond(struct lws_client *c, bool head, struct lws_response *r,
  * answer, since the answer is about origins and not about sessions. */
 static int preflight(struct lws_client *c)
 {
-	static const char asked_name[] = "access-control-request-headers:";
-	char asked[LWS_HEADER_MAX];
+	char asked_buf[LWS_HEADER_MAX];
+	struct slice asked =
+		lws_http_header(c->wsi, WSI_TOKEN_HTTP_AC_REQUEST_HEADERS, asked_buf);
 	struct buf headers = BUF_INIT;
-	int n = lws_hdr_custom_copy(c->wsi, asked, sizeof(asked), asked_name,
-				    sizeof(asked_name) - 1);
 	int result;
 
 	buf_str(&headers, "Access-Control-Allow-Methods: GET, POST\r\n"
 			  "Access-Control-Max-Age: 600\r\n");
-	if (n > 0)
+	if (asked.n)
 		buf_printf(&headers,
 			   "Access-Control-Allow-Headers: %.*s\r\n"
 			   "Vary: Access-Control-Request-Headers\r\n",
-			   n, asked);
+			   SLICE_FMT(asked));
 	result = respond(c, false, &(struct lws_response){.status = 204},
 			 buf_cstr(&headers));
 	buf_deinit(&headers);
@@ -137,13 +140,52 @@ static int respond_empty(struct lws_client *c, int status, bool body_read)
 		       "Cache-Control: no-store\r\n");
 }
 
+static struct slice trim(struct slice s)
+{
+	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
+		s = slice_skip(s, 1);
+	while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+		s.n--;
+	return s;
+}
+
+/* Cut `s` at the first `c`, as far as there is one. */
+static struct slice cut(struct slice s, char c, struct slice *rest)
+{
+	const uint8_t *at = s.n ? memchr(s.p, c, s.n) : NULL;
+	struct slice head = at ? slice_of(s.p, (size_t)(at - s.p)) : s;
+
+	*rest = at ? slice_skip(s, head.n + 1) : SLICE_EMPTY;
+	return trim(head);
+}
+
+/* "q=0", "q=0.000": not at all. */
+static bool is_zero(struct slice weight)
+{
+	if (weight.n < 3 || (weight.p[0] | 0x20) != 'q' || weight.p[1] != '=')
+		return false;
+	for (size_t i = 2; i < weight.n; i++) {
+		if (weight.p[i] != '0' && weight.p[i] != '.')
+			return false;
+	}
+	return true;
+}
+
+/* RFC 9110, 12.5.3. */
 static bool accepts_gzip(struct lws *wsi)
 {
-	char accepted[LWS_HEADER_MAX];
+	char buf[LWS_HEADER_MAX];
+	struct slice rest = lws_http_header(wsi, WSI_TOKEN_HTTP_ACCEPT_ENCODING, buf);
+	bool any = false;
 
-	return lws_hdr_copy(wsi, accepted, sizeof(accepted) - 1,
-			    WSI_TOKEN_HTTP_ACCEPT_ENCODING) > 0 &&
-	       strstr(accepted, "gzip") && !strstr(accepted, "gzip;q=0");
+	while (rest.n) {
+		struct slice weight, coding = cut(cut(rest, ',', &rest), ';', &weight);
+
+		if (coding.n == 4 && strncasecmp((const char *)coding.p, "gzip", 4) == 0)
+			return !is_zero(trim(weight));
+		any |= slice_eq(coding, SLICE_LIT("*")) && !is_zero(trim(weight));
+	}
+	return any;
 }
 
 /* False: it did not get smaller. Fast rather than small, since the loop waits. */
@@ -348,6 +390,24 @@ static bool post_length(struct lws_client *c, size_t *length, int *result)
 	return true;
 }
 
+static void on_ignored_answer(struct exchange *x, const struct answer *a)
+{
+	(void)a;
+	free(x);
+}
+
+/* It ends the session, as any malformed body. lws 4.1 ends the connection at once, so the
+ * answer cannot wait for the session's. */
+static int on_empty_post(struct lws_client *c, const struct eio_query *q)
+{
+	static const struct exchange_ops ops = {on_ignored_answer};
+	struct exchange *x = mem_zalloc(1, sizeof(*x));
+
+	x->ops = &ops;
+	session_post(c->server->node, q, SLICE_EMPTY, false, x);
+	return respond_empty(c, 400, false);
+}
+
 static int on_post(struct lws_client *c, const struct eio_query *q)
 {
 	struct http_exchange *x;
@@ -356,18 +416,15 @@ static int on_post(struct lws_client *c, const struct eio_query *q)
 
 	if (!post_length(c, &length, &result))
 		return result;
+	if (!session_post_begin(c->server->node, q))
+		return respond_empty(c, 400, false);
+	if (length == 0)
+		return on_empty_post(c, q);
 	x = exchange_new(c, q);
 	x->post = true;
 	x->binary = has_token(c->wsi, WSI_TOKEN_HTTP_CONTENT_TYPE,
 			      "application/octet-stream");
-	if (!session_post_begin(c->server->node, &x->query)) {
-		c->exchange = NULL;
-		x->client = NULL;
-		exchange_free(x);
-		return respond_empty(c, 400, false);
-	}
-	/* lws says nothing of a body of no bytes. */
-	return length ? 0 : dispatch(x);
+	return 0;
 }
 
 int lws_polling_body(struct lws_client *c, struct slice piece)

@@ -102,9 +102,11 @@ bool server_self_test(struct server *s)
 
 	if (!tcp_pair(fds))
 		return false;
+	s->testing = true;
 	good = lws_server_adopt(s, fds[1], SERVER_CLIENTS) && send_request(s, fds[0]) &&
 	       read_open_packet(s, fds[0]);
 	close(fds[0]);
+	s->testing = false;
 	conns_close_all(s->node, CONN_CLOSE_PEER);
 	conns_turn(s->node);
 	s->node->metrics = (struct metrics){0};

@@ -47,14 +47,15 @@ void move_on_told(struct node *n, struct slice from, const struct relay_message 
 
 struct move_in_events {
 	/* May the session be taken over? ERR_OK, or not; then the move is over. */
-	void (*on_probed)(void *arg, enum err err);
+	void (*on_claimed)(void *arg, enum err err);
 	/* The move is over: a conn that waits for its transport, or NULL. */
 	void (*on_moved)(void *arg, struct conn *c);
 };
 
-struct move_in *move_in_probe(struct node *n, struct slice sid, uint8_t version,
+struct move_in *move_in_claim(struct node *n, struct slice sid, uint8_t version,
 			      const struct move_in_events *events, void *arg);
-/* The client has upgraded; after on_probed. */
+/* The client has probed, or upgraded; after on_claimed. */
+void move_in_probed(struct move_in *m);
 void move_in_take(struct move_in *m);
 /* The WebSocket is gone; no event follows. */
 void move_in_cancel(struct move_in *m);

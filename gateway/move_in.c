@@ -12,8 +12,8 @@
 #include "proto/mem.h"
 
 enum move_in_state {
-	MOVE_IN_PROBING,     /* the owner is asked */
-	MOVE_IN_PROBED,	     /* it said yes */
+	MOVE_IN_CLAIMING,    /* the owner is asked */
+	MOVE_IN_CLAIMED,     /* it said yes */
 	MOVE_IN_TAKING,	     /* it was told to hand over */
 	MOVE_IN_SUBSCRIBING, /* to all the session's rooms */
 	MOVE_IN_FENCING,     /* the fence is on its way */
@@ -27,6 +27,7 @@ struct move_in {
 	const struct move_in_events *events; /* NULL: nobody wants to hear */
 	void *arg;
 	struct relay_call call;
+	uint64_t claim;	   /* number of the CLAIM */
 	uint64_t number;   /* of the TAKE, once it was sent */
 	struct conn *conn; /* from SUBSCRIBING on */
 	unsigned awaited;  /* subscriptions not confirmed */
@@ -105,7 +106,7 @@ static void fail(struct move_in *m, bool tell_owner)
 	if (state == MOVE_IN_OVER)
 		return;
 	if (tell_owner)
-		tell(m, RELAY_GONE, m->number ? m->number : m->call.number);
+		tell(m, RELAY_GONE, m->number ? m->number : m->claim);
 	if (state >= MOVE_IN_TAKING)
 		m->node->metrics.moves_failed++;
 	m->events = NULL;
@@ -115,13 +116,13 @@ static void fail(struct move_in *m, bool tell_owner)
 		c->move.in = NULL;
 		conn_drop(c);
 	}
-	if (events && state == MOVE_IN_PROBING)
-		events->on_probed(arg, ERR_DENIED);
+	if (events && state == MOVE_IN_CLAIMING)
+		events->on_claimed(arg, ERR_DENIED);
 	else if (events)
 		events->on_moved(arg, NULL);
 }
 
-struct move_in *move_in_probe(struct node *n, struct slice sid, uint8_t version,
+struct move_in *move_in_claim(struct node *n, struct slice sid, uint8_t version,
 			      const struct move_in_events *events, void *arg)
 {
 	struct move_in *m = mem_zalloc(1, sizeof(*m));
@@ -134,8 +135,14 @@ struct move_in *move_in_probe(struct node *n, struct slice sid, uint8_t version,
 	m->call.on_answer = on_answer;
 	relay_ask(n, &m->call, owner_of(m),
 		  &(struct relay_message){
-			  .type = RELAY_PROBE, .sid = sid, .version = version});
+			  .type = RELAY_CLAIM, .sid = sid, .version = version});
+	m->claim = m->call.number;
 	return m;
+}
+
+void move_in_probed(struct move_in *m)
+{
+	tell(m, RELAY_PROBED, m->claim);
 }
 
 void move_in_take(struct move_in *m)
@@ -252,9 +259,9 @@ static void on_answer(struct relay_call *call, const struct relay_message *r,
 	bool yes = r && r->kind == ANSWER_OK, state = r && r->kind == ANSWER_PAYLOAD;
 
 	(void)err;
-	if (m->state == MOVE_IN_PROBING && yes) {
-		set_state(m, MOVE_IN_PROBED);
-		m->events->on_probed(m->arg, ERR_OK);
+	if (m->state == MOVE_IN_CLAIMING && yes) {
+		set_state(m, MOVE_IN_CLAIMED);
+		m->events->on_claimed(m->arg, ERR_OK);
 	} else if (m->state == MOVE_IN_TAKING && state) {
 		on_state(m, r->body);
 	} else {

@@ -20,7 +20,7 @@ enum {
 };
 
 enum move_out_state {
-	MOVE_OUT_PROBED,
+	MOVE_OUT_CLAIMED,
 	MOVE_OUT_LEAVING, /* asked for, its conn still has something under way */
 	MOVE_OUT_TOLD,	  /* the new node knows what it is */
 	MOVE_OUT_HANDED,  /* past the fence */
@@ -31,7 +31,7 @@ struct move_out {
 	struct prober prober;
 	struct conn *conn;
 	enum move_out_state state;
-	uint64_t number; /* of the PROBE, then of the TAKE */
+	uint64_t number; /* of the CLAIM, then of the TAKE */
 	struct link due;
 	uint64_t due_at;
 	char code[NODE_CODE_LEN]; /* where it goes */
@@ -157,8 +157,8 @@ void moves_tick(struct node *n, uint64_t now)
 
 		if (m->due_at > now)
 			break;
-		if (m->state == MOVE_OUT_PROBED) {
-			polling_unprobe(m->conn);
+		if (m->state == MOVE_OUT_CLAIMED) {
+			polling_unclaim(m->conn);
 			move_out_free(m);
 		} else {
 			log_event(LOG_WARN, "move_failed",
@@ -199,7 +199,7 @@ uint64_t moves_next(const struct node *n)
 
 /* --- what the new node asks --- */
 
-static void on_probe(struct node *n, struct slice from, const struct relay_message *r)
+static void on_claim(struct node *n, struct slice from, const struct relay_message *r)
 {
 	struct conn *c = conns_find(n, r->sid);
 	struct move_out *m = mem_zalloc(1, sizeof(*m));
@@ -210,7 +210,7 @@ static void on_probe(struct node *n, struct slice from, const struct relay_messa
 	memcpy(m->code, from.p, NODE_CODE_LEN);
 	link_init(&m->due);
 	if (!c || c->state != CONN_OPEN || !polling_is(c) || c->version != r->version ||
-	    polling_probe(c, &m->prober) != ERR_OK) {
+	    polling_claim(c, &m->prober) != ERR_OK) {
 		free(m);
 		answer(n, from, r->number, ANSWER_ERROR, SLICE_EMPTY);
 		return;
@@ -236,11 +236,20 @@ static struct move_out *find(const struct node *n, struct slice from, struct sli
 	return m && slice_eq(code_of(m), from) ? m : NULL;
 }
 
+/* The client has probed its WebSocket. */
+static void on_probed(struct node *n, struct slice from, const struct relay_message *r)
+{
+	struct move_out *m = find(n, from, r->sid);
+
+	if (m && m->number == r->number && m->state == MOVE_OUT_CLAIMED)
+		polling_probed(m->conn);
+}
+
 static void on_take(struct node *n, struct slice from, const struct relay_message *r)
 {
 	struct move_out *m = find(n, from, r->sid);
 
-	if (!m || m->state != MOVE_OUT_PROBED) {
+	if (!m || m->state != MOVE_OUT_CLAIMED) {
 		answer(n, from, r->number, ANSWER_ERROR, SLICE_EMPTY);
 		return;
 	}
@@ -303,8 +312,8 @@ static void on_gone(struct node *n, struct slice from, const struct relay_messag
 	if (!m || m->number != r->number)
 		return;
 	c = m->conn;
-	if (m->state == MOVE_OUT_PROBED) {
-		polling_unprobe(c);
+	if (m->state == MOVE_OUT_CLAIMED) {
+		polling_unclaim(c);
 		move_out_free(m);
 		return;
 	}
@@ -316,8 +325,11 @@ void move_on_told(struct node *n, struct slice from, const struct relay_message 
 	bool own = slice_eq(from, slice_str(n->code));
 
 	switch (m->type) {
-	case RELAY_PROBE:
-		on_probe(n, from, m);
+	case RELAY_CLAIM:
+		on_claim(n, from, m);
+		break;
+	case RELAY_PROBED:
+		on_probed(n, from, m);
 		break;
 	case RELAY_TAKE:
 		on_take(n, from, m);

@@ -23,6 +23,7 @@ struct polling {
 	uint64_t release_at;
 	bool posting;	       /* a POST was begun or waits */
 	bool greeted;	       /* the open packet was sent */
+	bool probed;	       /* the WebSocket of `prober` works */
 	struct prober *prober; /* of the upgrade under way, or NULL */
 	struct buf last;       /* frames written when the conn had ended already */
 };
@@ -196,6 +197,13 @@ static bool is_orderly(enum conn_close reason)
 	return false;
 }
 
+/* Is it because of what the client sent? */
+static bool is_clients_fault(enum conn_close reason)
+{
+	return reason == CONN_CLOSE_PARSE_ERROR || reason == CONN_CLOSE_TRANSPORT_ERROR ||
+	       reason == CONN_CLOSE_TOO_BIG;
+}
+
 static void keep_last_words(struct polling *p)
 {
 	struct node *n = p->conn->node;
@@ -240,7 +248,7 @@ static void polling_close(void *transport, enum conn_close reason)
 	if (p->prober)
 		p->prober->on_session_closed(p->prober);
 	if (p->post)
-		answer_post(p, reason == CONN_CLOSE_PEER ? ANSWER_OK : ANSWER_BAD);
+		answer_post(p, is_clients_fault(reason) ? ANSWER_BAD : ANSWER_OK);
 	if (p->get && reason == CONN_CLOSE_PEER)
 		answer_noop(p); /* the client said good-bye, it need not be told */
 	else if (p->get)
@@ -298,7 +306,7 @@ void polling_get(struct conn *c, struct exchange *x)
 	}
 	p->get = x;
 	x->polling = p;
-	if (p->prober) {
+	if (p->probed) {
 		p->release_at = env_now_ms(c->node->env) + RELEASE_MS;
 		list_push(&c->node->pollings.release, &p->release);
 	}
@@ -401,23 +409,31 @@ bool polling_linger(struct node *n, struct slice sid, struct exchange *x)
 
 /* --- upgrade --- */
 
-enum err polling_probe(struct conn *c, struct prober *prober)
+enum err polling_claim(struct conn *c, struct prober *prober)
 {
 	struct polling *p = polling_of(c);
 
 	if (p->prober)
 		return ERR_EXISTS;
 	p->prober = prober;
-	if (p->get && !c->outbox.count)
-		answer_noop(p);
 	return ERR_OK;
 }
 
-void polling_unprobe(struct conn *c)
+void polling_probed(struct conn *c)
+{
+	struct polling *p = polling_of(c);
+
+	p->probed = true;
+	if (p->get && !c->outbox.count)
+		answer_noop(p);
+}
+
+void polling_unclaim(struct conn *c)
 {
 	struct polling *p = polling_of(c);
 
 	p->prober = NULL;
+	p->probed = false;
 	list_remove(&p->release);
 }
 

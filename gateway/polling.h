@@ -58,10 +58,12 @@ struct prober {
 	void (*on_session_closed)(struct prober *p);
 };
 
-/* An upgrade is under way: hanging GETs are let go soon. ERR_EXISTS: another is. */
-MUST_USE enum err polling_probe(struct conn *c, struct prober *p);
+/* A WebSocket for the session is there. ERR_EXISTS: so is another. */
+MUST_USE enum err polling_claim(struct conn *c, struct prober *p);
+/* It works: the client waits for its GET to return before it goes over. */
+void polling_probed(struct conn *c);
 /* It came to nothing. */
-void polling_unprobe(struct conn *c);
+void polling_unclaim(struct conn *c);
 /* Whose upgrade is under way; NULL: none is. */
 struct prober *polling_prober(const struct conn *c);
 /* Give the transport up: exchanges are answered, and the conn has none until

@@ -378,7 +378,7 @@ static void on_gone(struct node *n, struct slice from, const struct relay_messag
 	remote_key(key, from, m->number);
 	x = table_remove(&n->relays.remote, slice_of(key, REMOTE_KEY_LEN));
 	if (!x) {
-		move_on_told(n, from, m); /* it may be a PROBE or TAKE */
+		move_on_told(n, from, m); /* it may be a CLAIM or TAKE */
 		return;
 	}
 	session_gone(n, &x->base);
@@ -432,7 +432,8 @@ void relay_on_told(struct node *n, struct slice from, struct slice bytes)
 	case RELAY_PING:
 		relay_tell(n, from, &(struct relay_message){.type = RELAY_PONG});
 		break;
-	case RELAY_PROBE:
+	case RELAY_CLAIM:
+	case RELAY_PROBED:
 	case RELAY_TAKE:
 	case RELAY_FENCE:
 	case RELAY_REST:

@@ -10,11 +10,10 @@
 #include "proto/mem.h"
 
 enum upgrade_state {
-	UPGRADE_OPENED, /* "2probe" is to come */
-	UPGRADE_ASKED,	/* the session's node is asked whether it may */
-	UPGRADE_PROBED, /* "5" is to come */
-	UPGRADE_MOVING, /* the session's node hands it over */
-	UPGRADE_CLOSING /* in the next turn */
+	UPGRADE_CLAIMING, /* the session's node is asked whether it may */
+	UPGRADE_CLAIMED,  /* "2probe" and "5" are to come */
+	UPGRADE_MOVING,	  /* the session's node hands it over */
+	UPGRADE_CLOSING	  /* in the next turn */
 };
 
 struct packet_head {
@@ -28,14 +27,13 @@ struct upgrade {
 	const struct upgrade_ops *ops;
 	void *transport; /* NULL: gone */
 	enum upgrade_state state;
-	struct conn *conn;  /* PROBED: the session, if it is this node's */
-	struct move_in *in; /* ASKED and later: it is another's */
+	struct conn *conn;  /* CLAIMED: the session, if it is this node's */
+	struct move_in *in; /* it is another's */
 	struct link dirty, due;
 	uint64_t due_at;
 	struct buf held; /* packets not worked off */
 	size_t done;	 /* bytes of `held` that are */
 	uint8_t version;
-	bool ponged; /* another node's session: "3probe" was sent */
 	char sid[ID_LEN];
 };
 
@@ -43,10 +41,9 @@ struct upgrade {
 static void set_state(struct upgrade *u, enum upgrade_state to)
 {
 	static const unsigned from[] = {
-		[UPGRADE_OPENED] = 0,
-		[UPGRADE_ASKED] = 1u << UPGRADE_OPENED,
-		[UPGRADE_PROBED] = 1u << UPGRADE_OPENED | 1u << UPGRADE_ASKED,
-		[UPGRADE_MOVING] = 1u << UPGRADE_PROBED,
+		[UPGRADE_CLAIMING] = 0,
+		[UPGRADE_CLAIMED] = 1u << UPGRADE_CLAIMING,
+		[UPGRADE_MOVING] = 1u << UPGRADE_CLAIMED,
 		[UPGRADE_CLOSING] = ~0u,
 	};
 
@@ -72,7 +69,7 @@ static void upgrade_close(struct upgrade *u)
 	if (u->state == UPGRADE_CLOSING)
 		return;
 	if (u->conn)
-		polling_unprobe(u->conn);
+		polling_unclaim(u->conn);
 	u->conn = NULL;
 	if (u->in)
 		move_in_cancel(u->in);
@@ -95,31 +92,6 @@ static void on_session_closed(struct prober *p)
 
 	u->conn = NULL;
 	upgrade_close(u);
-}
-
-static void set_due(struct upgrade *u)
-{
-	list_remove(&u->due);
-	u->due_at = env_now_ms(u->node->env) + u->node->config->upgrade_timeout_ms;
-	list_push(&u->node->upgrades.due, &u->due);
-}
-
-struct upgrade *upgrade_new(struct node *n, const struct eio_query *q,
-			    const struct upgrade_ops *ops, void *transport)
-{
-	struct upgrade *u = mem_zalloc(1, sizeof(*u));
-
-	assert(q->sid.n == ID_LEN);
-	u->prober.on_session_closed = on_session_closed;
-	u->node = n;
-	u->ops = ops;
-	u->transport = transport;
-	u->version = (uint8_t)q->version;
-	memcpy(u->sid, q->sid.p, ID_LEN);
-	link_init(&u->dirty);
-	link_init(&u->due);
-	set_due(u);
-	return u;
 }
 
 void upgrade_on_packet(struct upgrade *u, struct slice bytes, bool binary)
@@ -147,6 +119,13 @@ void upgrade_on_transport_closed(struct upgrade *u)
 
 /* --- work --- */
 
+static void set_due(struct upgrade *u)
+{
+	list_remove(&u->due);
+	u->due_at = env_now_ms(u->node->env) + u->node->config->upgrade_timeout_ms;
+	list_push(&u->node->upgrades.due, &u->due);
+}
+
 static struct slice sid_of(const struct upgrade *u)
 {
 	return slice_of(u->sid, ID_LEN);
@@ -160,49 +139,6 @@ static void send_pong(struct upgrade *u)
 	if (u->ops->transport->write(u->transport, frame_view(f)) == TRANSPORT_BROKEN)
 		upgrade_on_transport_closed(u);
 	frame_unref(f);
-}
-
-static void probe_here(struct upgrade *u, struct conn *c)
-{
-	if (c->version != u->version || !polling_is(c) ||
-	    polling_probe(c, &u->prober) != ERR_OK) {
-		upgrade_close(u);
-		return;
-	}
-	u->conn = c;
-	set_state(u, UPGRADE_PROBED);
-	send_pong(u);
-}
-
-static void on_probed(void *arg, enum err err)
-{
-	struct upgrade *u = arg;
-
-	if (err != ERR_OK) {
-		u->in = NULL;
-		upgrade_close(u);
-		return;
-	}
-	set_state(u, UPGRADE_PROBED);
-	touch(u);
-}
-
-static void on_moved(void *arg, struct conn *c);
-
-static const struct move_in_events move_events = {on_probed, on_moved};
-
-static void probe(struct upgrade *u)
-{
-	struct conn *c = conns_find(u->node, sid_of(u));
-
-	if (c) {
-		probe_here(u, c);
-	} else if (session_is_foreign(u->node, sid_of(u))) {
-		set_state(u, UPGRADE_ASKED);
-		u->in = move_in_probe(u->node, sid_of(u), u->version, &move_events, u);
-	} else {
-		upgrade_close(u);
-	}
 }
 
 /* Give the transport to the conn, and it what came for it already. */
@@ -239,8 +175,7 @@ static void on_moved(void *arg, struct conn *c)
 		upgrade_close(u);
 }
 
-/* True: it was the last one that is for the upgrade. */
-static bool take(struct upgrade *u)
+static void take(struct upgrade *u)
 {
 	struct conn *c = u->conn;
 
@@ -248,56 +183,99 @@ static bool take(struct upgrade *u)
 		set_state(u, UPGRADE_MOVING);
 		set_due(u);
 		move_in_take(u->in);
-		return true;
+		return;
 	}
 	u->conn = NULL;
 	polling_detach(c);
 	attach(u, c);
-	return true;
 }
 
-static bool is_probe(struct slice text)
+static void probed(struct upgrade *u)
 {
-	return slice_eq(text, SLICE_LIT("2probe"));
+	if (u->in)
+		move_in_probed(u->in);
+	else
+		polling_probed(u->conn);
+	send_pong(u);
 }
 
-/* One packet; true: no more of them, or it is gone. */
+/* One packet; false: no more of them, or the upgrade is gone. */
 static bool handle(struct upgrade *u, struct slice bytes, bool binary)
 {
-	bool probing = !binary && is_probe(bytes);
-
-	if (u->state == UPGRADE_OPENED && probing) {
-		probe(u);
-		return u->state != UPGRADE_PROBED;
+	if (!binary && slice_eq(bytes, SLICE_LIT("2probe"))) {
+		probed(u);
+		return u->state == UPGRADE_CLAIMED;
 	}
-	if (u->state == UPGRADE_PROBED && probing) {
-		send_pong(u);
-		return u->state != UPGRADE_PROBED;
-	}
-	if (u->state == UPGRADE_PROBED && !binary && bytes.n && bytes.p[0] == EIO_UPGRADE)
-		return take(u);
-	upgrade_close(u);
-	return true;
+	if (!binary && bytes.n && bytes.p[0] == EIO_UPGRADE)
+		take(u);
+	else
+		upgrade_close(u);
+	return false;
 }
 
-/* What is asked of another node was answered: the client's own probe is, too. */
 static void work(struct upgrade *u)
 {
-	if (u->state == UPGRADE_PROBED && u->in && !u->ponged) {
-		u->ponged = true;
-		send_pong(u);
-	}
-	while (u->done < u->held.n &&
-	       (u->state == UPGRADE_OPENED || u->state == UPGRADE_PROBED)) {
+	while (u->state == UPGRADE_CLAIMED && u->done < u->held.n) {
 		struct packet_head head;
 		struct slice bytes;
 
 		memcpy(&head, u->held.p + u->done, sizeof(head));
 		bytes = slice_of(u->held.p + u->done + sizeof(head), head.n);
 		u->done += sizeof(head) + head.n;
-		if (handle(u, bytes, head.binary))
+		if (!handle(u, bytes, head.binary))
 			return;
 	}
+}
+
+/* --- the beginning --- */
+
+static void on_claimed(void *arg, enum err err)
+{
+	struct upgrade *u = arg;
+
+	if (err != ERR_OK) {
+		u->in = NULL;
+		upgrade_close(u);
+		return;
+	}
+	set_state(u, UPGRADE_CLAIMED);
+	touch(u);
+}
+
+static const struct move_in_events move_events = {on_claimed, on_moved};
+
+static void claim(struct upgrade *u)
+{
+	struct conn *c = conns_find(u->node, sid_of(u));
+
+	if (c && c->state == CONN_OPEN && c->version == u->version && polling_is(c) &&
+	    polling_claim(c, &u->prober) == ERR_OK) {
+		u->conn = c;
+		set_state(u, UPGRADE_CLAIMED);
+	} else if (!c && session_is_foreign(u->node, sid_of(u))) {
+		u->in = move_in_claim(u->node, sid_of(u), u->version, &move_events, u);
+	} else {
+		upgrade_close(u);
+	}
+}
+
+struct upgrade *upgrade_new(struct node *n, const struct eio_query *q,
+			    const struct upgrade_ops *ops, void *transport)
+{
+	struct upgrade *u = mem_zalloc(1, sizeof(*u));
+
+	assert(q->sid.n == ID_LEN);
+	u->prober.on_session_closed = on_session_closed;
+	u->node = n;
+	u->ops = ops;
+	u->transport = transport;
+	u->version = (uint8_t)q->version;
+	memcpy(u->sid, q->sid.p, ID_LEN);
+	link_init(&u->dirty);
+	link_init(&u->due);
+	set_due(u);
+	claim(u);
+	return u;
 }
 
 bool upgrades_turn(struct node *n)

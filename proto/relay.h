@@ -11,16 +11,17 @@
 enum relay_type {
 	RELAY_GET,    /* the owner is asked: a GET of the session `sid` */
 	RELAY_POST,   /* the same with its body */
-	RELAY_PROBE,  /* a WebSocket wants to take the session over */
-	RELAY_TAKE,   /* it does so now: hand the session over */
-	RELAY_ANSWER, /* to any of these, with their number */
-	RELAY_GONE,   /* the client behind a GET, POST or PROBE is gone */
+	RELAY_CLAIM,  /* a WebSocket wants to take the session over */
+	RELAY_PROBED, /* it works: let hanging GETs go */
+	RELAY_TAKE,   /* the client has upgraded: hand the session over */
+	RELAY_ANSWER, /* to a GET, POST, CLAIM or TAKE, with its number */
+	RELAY_GONE,   /* the client behind any of these is gone */
 	RELAY_PING,   /* are you there? */
 	RELAY_PONG,
 	RELAY_FENCE,   /* adapter_fence: up to here the old owner delivers */
 	RELAY_REST,    /* what the old owner had not sent yet */
 	RELAY_TAKEN,   /* the new owner has everything */
-	RELAY_ENDED,   /* the session that is probed or moving has ended at its owner */
+	RELAY_ENDED,   /* the session that is claimed or moving has ended at its owner */
 	RELAY_RELEASE, /* let the GET go: the node its client hangs at stops */
 	RELAY_TYPES
 };
