@@ -295,16 +295,12 @@ void polling_get(struct conn *c, struct exchange *x)
 {
 	struct polling *p = polling_of(c);
 
-	if (c->state != CONN_OPEN) {
-		exchange_error(x, EIO_ERROR_SID_UNKNOWN);
-		return;
-	}
 	if (p->get) {
 		conn_close(c, CONN_CLOSE_TRANSPORT_ERROR); /* overlap */
 		exchange_answer(x, &(struct answer){.kind = ANSWER_BAD});
 		return;
 	}
-	p->get = x;
+	p->get = x; /* also if it ends in this turn: then it hears so */
 	x->polling = p;
 	if (p->probed) {
 		p->release_at = env_now_ms(c->node->env) + RELEASE_MS;
@@ -351,8 +347,10 @@ void polling_post(struct conn *c, struct slice body, bool binary, bool begun,
 {
 	struct polling *p = polling_of(c);
 
-	if (c->state != CONN_OPEN) {
-		exchange_error(x, EIO_ERROR_SID_UNKNOWN);
+	if (c->state != CONN_OPEN) { /* it ends in this turn */
+		exchange_answer(x, &(struct answer){.kind = is_clients_fault(c->reason)
+								    ? ANSWER_BAD
+								    : ANSWER_OK});
 		return;
 	}
 	/* An overlap, or a type that version 4 does not have. */
@@ -396,12 +394,16 @@ void polling_release(struct exchange *x)
 		answer_noop(p);
 }
 
-bool polling_linger(struct node *n, struct slice sid, struct exchange *x)
+bool polling_linger(struct node *n, struct slice sid, bool get, struct exchange *x)
 {
 	struct last_words *l = table_get(&n->pollings.lingering, sid);
 
 	if (!l)
 		return false;
+	if (!get) {
+		exchange_answer(x, &(struct answer){.kind = ANSWER_OK});
+		return true;
+	}
 	answer_last(x, buf_view(&l->frames));
 	linger_free(n, l);
 	return true;

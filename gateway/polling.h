@@ -47,8 +47,9 @@ void polling_post(struct conn *c, struct slice body, bool binary, bool begun,
 void polling_on_gone(struct exchange *x);
 /* Let a GET that hangs go with nothing: its client is to come by another way. */
 void polling_release(struct exchange *x);
-/* A GET of a session that has ended, if something is left to say. True: answered. */
-bool polling_linger(struct node *n, struct slice sid, struct exchange *x);
+/* A request of a session that has ended, if something is left to say: a GET hears it, a
+ * POST is ignored. True: answered. */
+bool polling_linger(struct node *n, struct slice sid, bool get, struct exchange *x);
 
 /* --- for upgrades --- */
 

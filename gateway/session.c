@@ -93,7 +93,7 @@ void session_get_here(struct node *n, const struct eio_query *q, struct exchange
 
 	if (c && fits(c, q, false))
 		polling_get(c, x);
-	else if (!c && polling_linger(n, q->sid, x))
+	else if (!c && polling_linger(n, q->sid, true, x))
 		return;
 	else
 		exchange_error(x, c || moves_gone(n, q->sid) ? EIO_ERROR_BAD_REQUEST
@@ -107,6 +107,8 @@ static void post_here(struct node *n, const struct eio_query *q, struct slice bo
 
 	if (c && fits(c, q, false))
 		polling_post(c, body, binary, begun, x);
+	else if (!c && polling_linger(n, q->sid, false, x))
+		return;
 	else
 		exchange_error(x, c || moves_gone(n, q->sid) ? EIO_ERROR_BAD_REQUEST
 							     : EIO_ERROR_SID_UNKNOWN);
