@@ -218,6 +218,9 @@ static bool drained(struct node *n)
 {
 	if (n->state != NODE_DRAINING || n->conns.n || waits_for_others(n))
 		return false;
+	if (upgrades_close_all(n))
+		return true; /* in the next round they are gone */
+	relays_give_up(n);
 	n->drained_at = UINT64_MAX;
 	set_state(n, NODE_CLOSING);
 	adapter_close(n->adapter, on_adapter_closed, n);

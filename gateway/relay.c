@@ -317,6 +317,15 @@ bool relays_done(const struct node *n)
 	return n->relays.calls.n == 0;
 }
 
+void relays_give_up(struct node *n)
+{
+	const struct relay_peer *p;
+	size_t pos;
+
+	while (pos = 0, (p = table_next(&n->relays.peers, &pos)))
+		lose_all(n, peer_code(p), ERR_CLOSED);
+}
+
 /* --- requests from others --- */
 
 static void remote_key(uint8_t key[REMOTE_KEY_LEN], struct slice code, uint64_t number)

@@ -68,5 +68,7 @@ void relay_on_gone(struct node *n, struct exchange *x);
  * to those by another way. Is none left? */
 void relays_release(struct node *n);
 bool relays_done(const struct node *n);
+/* Wait for nobody any more. */
+void relays_give_up(struct node *n);
 
 #endif

@@ -125,21 +125,30 @@ static bool is_elsewhere(const struct node *n, struct slice sid)
 	return session_is_foreign(n, sid) && !conns_find(n, sid);
 }
 
+/* False: this node has ended so far that nobody can be asked any more. */
+static bool can_ask(const struct node *n, struct exchange *x)
+{
+	if (n->state < NODE_CLOSING)
+		return true;
+	exchange_answer(x, &(struct answer){.kind = ANSWER_AWAY});
+	return false;
+}
+
 void session_get(struct node *n, const struct eio_query *q, struct exchange *x)
 {
 	if (q->sid.n == 0)
 		polling_open(n, (uint8_t)q->version, x);
-	else if (is_elsewhere(n, q->sid))
-		relay_get(n, q, x);
-	else
+	else if (!is_elsewhere(n, q->sid))
 		session_get_here(n, q, x);
+	else if (can_ask(n, x))
+		relay_get(n, q, x);
 }
 
 void session_post(struct node *n, const struct eio_query *q, struct slice body,
 		  bool binary, struct exchange *x)
 {
-	if (is_elsewhere(n, q->sid))
-		relay_post(n, q, body, binary, x);
-	else
+	if (!is_elsewhere(n, q->sid))
 		post_here(n, q, body, binary, true, x);
+	else if (can_ask(n, x))
+		relay_post(n, q, body, binary, x);
 }

@@ -315,6 +315,19 @@ void upgrades_tick(struct node *n, uint64_t now)
 	}
 }
 
+bool upgrades_close_all(struct node *n)
+{
+	struct upgrade *u;
+	bool any = false;
+
+	while ((u = first_due(n))) {
+		list_remove(&u->due);
+		upgrade_close(u);
+		any = true;
+	}
+	return any;
+}
+
 uint64_t upgrades_next(const struct node *n)
 {
 	const struct upgrade *u = first_due(n);

@@ -38,6 +38,8 @@ void upgrade_on_transport_closed(struct upgrade *u);
 
 /* At the end of a loop turn: true if anything was done. */
 bool upgrades_turn(struct node *n);
+/* The node stops: their sessions go on polling elsewhere. True if there were any. */
+bool upgrades_close_all(struct node *n);
 /* Those that take too long; when the next will. */
 void upgrades_tick(struct node *n, uint64_t now);
 uint64_t upgrades_next(const struct node *n);

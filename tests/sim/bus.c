@@ -1,0 +1,422 @@
+#include "bus.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "adapter/done.h"
+#include "proto/mem.h"
+
+enum { COMMANDS_OUT, ANSWERS_IN, SUBSCRIPTIONS_OUT, MESSAGES_IN };
+
+enum item_kind {
+	ITEM_PUBLISH,
+	ITEM_TELL,
+	ITEM_FENCE,
+	ITEM_SUBSCRIBE,
+	ITEM_UNSUBSCRIBE,
+	ITEM_PRESENCE,
+	ITEM_DONE,
+	ITEM_MESSAGE,
+	ITEM_TOLD,
+};
+
+struct item {
+	struct link link;
+	enum item_kind kind;
+	struct done done;
+	enum err err;
+	struct buf key;	  /* a channel, or the code of a node */
+	struct buf bytes; /* a message */
+};
+
+struct channel {
+	struct link link;
+	struct buf key;
+};
+
+static struct item *item_new(enum item_kind kind, struct done done)
+{
+	struct item *i = mem_zalloc(1, sizeof(*i));
+
+	i->kind = kind;
+	i->done = done;
+	return i;
+}
+
+static void item_free(struct item *i)
+{
+	buf_deinit(&i->key);
+	buf_deinit(&i->bytes);
+	free(i);
+}
+
+static struct bus_node *node_of(struct adapter *a)
+{
+	return container_of(a, struct bus_node, base);
+}
+
+static void queue(struct bus_node *n, int q, struct item *i)
+{
+	list_push(&n->queues[q], &i->link);
+}
+
+static void channel_key(struct buf *out, struct slice nsp, struct slice room)
+{
+	buf_slice(out, nsp);
+	buf_byte(out, '#');
+	buf_slice(out, room);
+}
+
+/* --- what a node asks for --- */
+
+static void on_open(struct adapter *a)
+{
+	(void)a;
+}
+
+static void on_add_namespace(struct adapter *a, struct slice nsp)
+{
+	(void)a;
+	(void)nsp;
+}
+
+static void on_publish(struct adapter *a, const struct cluster_broadcast *b,
+		       adapter_done_fn *done, void *arg)
+{
+	struct item *i = item_new(ITEM_PUBLISH, done_plain(done, arg));
+	struct cluster_broadcast own = *b;
+
+	own.uid = SLICE_LIT("gh-node");
+	channel_key(&i->key, b->nsp, b->rooms_n == 1 ? b->rooms[0] : SLICE_EMPTY);
+	cluster_encode(&own, &i->bytes);
+	queue(node_of(a), COMMANDS_OUT, i);
+}
+
+static void tell(struct adapter *a, enum item_kind kind, struct slice code,
+		 struct slice bytes, adapter_done_fn *done, void *arg)
+{
+	struct item *i = item_new(kind, done_plain(done, arg));
+
+	buf_slice(&i->key, code);
+	buf_slice(&i->bytes, bytes);
+	queue(node_of(a), COMMANDS_OUT, i);
+}
+
+static void on_tell(struct adapter *a, struct slice code, struct slice bytes,
+		    adapter_done_fn *done, void *arg)
+{
+	tell(a, ITEM_TELL, code, bytes, done, arg);
+}
+
+static void on_fence(struct adapter *a, struct slice code, struct slice bytes,
+		     adapter_done_fn *done, void *arg)
+{
+	tell(a, ITEM_FENCE, code, bytes, done, arg);
+}
+
+static void on_subscribe(struct adapter *a, struct slice nsp, struct slice room,
+			 adapter_done_fn *done, void *arg)
+{
+	struct item *i = item_new(ITEM_SUBSCRIBE, done_plain(done, arg));
+
+	channel_key(&i->key, nsp, room);
+	queue(node_of(a), SUBSCRIPTIONS_OUT, i);
+}
+
+static bool is_key(const struct link *l, struct slice key)
+{
+	return slice_eq(
+		buf_view(&container_of((struct link *)(uintptr_t)l, struct item, link)
+				  ->key),
+		key);
+}
+
+/* Who waits for a subscription that is given up hears ERR_CLOSED, as adapter.h says. */
+static void on_unsubscribe(struct adapter *a, struct slice nsp, struct slice room)
+{
+	struct bus_node *n = node_of(a);
+	struct item *u = item_new(ITEM_UNSUBSCRIBE, done_plain(NULL, NULL));
+	static const int queues[] = {SUBSCRIPTIONS_OUT, MESSAGES_IN};
+	struct link *l, *tmp;
+
+	channel_key(&u->key, nsp, room);
+	for (size_t q = 0; q < 2; q++) {
+		list_each(l, tmp, &n->queues[queues[q]])
+		{
+			struct item *i = container_of(l, struct item, link);
+
+			if ((i->kind == ITEM_SUBSCRIBE || i->kind == ITEM_DONE) &&
+			    is_key(l, buf_view(&u->key)))
+				i->err = ERR_CLOSED;
+		}
+	}
+	queue(n, SUBSCRIPTIONS_OUT, u);
+}
+
+static void on_presence(struct adapter *a, struct slice nsp, struct slice room,
+			const struct adapter_member *m, adapter_count_fn *done, void *arg)
+{
+	(void)nsp;
+	(void)room;
+	(void)m;
+	queue(node_of(a), COMMANDS_OUT, item_new(ITEM_PRESENCE, done_count(done, arg)));
+}
+
+static void on_list(struct adapter *a, struct slice nsp, struct slice room,
+		    struct slice after, size_t limit, adapter_members_fn *done, void *arg)
+{
+	(void)nsp;
+	(void)room;
+	(void)after;
+	(void)limit;
+	queue(node_of(a), COMMANDS_OUT, item_new(ITEM_PRESENCE, done_members(done, arg)));
+}
+
+static bool on_turn(struct adapter *a)
+{
+	(void)a;
+	return false;
+}
+
+static void on_stats(const struct adapter *a, struct adapter_stats *s)
+{
+	(void)a;
+	(void)s;
+}
+
+static void on_close(struct adapter *a, void (*closed)(void *arg), void *arg)
+{
+	(void)a;
+	(void)closed;
+	(void)arg;
+	assert(!"the real adapter is closed");
+}
+
+static const struct adapter_ops bus_ops = {
+	.name = "bus",
+	.open = on_open,
+	.add_namespace = on_add_namespace,
+	.publish = on_publish,
+	.tell = on_tell,
+	.fence = on_fence,
+	.subscribe = on_subscribe,
+	.unsubscribe = on_unsubscribe,
+	.presence_add = on_presence,
+	.presence_remove = on_presence,
+	.presence_list = on_list,
+	.turn = on_turn,
+	.stats = on_stats,
+	.close = on_close,
+};
+
+struct adapter *bus_join(struct bus *b, const struct adapter *real)
+{
+	struct bus_node *n = &b->nodes[b->n++];
+
+	assert(b->n <= BUS_NODES_MAX);
+	*n = (struct bus_node){.base = *real, .bus = b};
+	n->base.ops = &bus_ops;
+	for (size_t i = 0; i < BUS_QUEUES; i++)
+		link_init(&n->queues[i]);
+	link_init(&n->subscribed);
+	return &n->base;
+}
+
+static struct item *any_item(struct bus_node *n)
+{
+	for (size_t i = 0; i < BUS_QUEUES; i++) {
+		struct link *l = list_pop(&n->queues[i]);
+
+		if (l)
+			return container_of(l, struct item, link);
+	}
+	return NULL;
+}
+
+void bus_leave(struct bus_node *n)
+{
+	struct item *i;
+	struct link *l;
+
+	n->dead = true;
+	while ((i = any_item(n))) { /* who hears so may ask for more */
+		done_run(i->done, ERR_CLOSED);
+		item_free(i);
+	}
+	while ((l = list_pop(&n->subscribed))) {
+		struct channel *c = container_of(l, struct channel, link);
+
+		buf_deinit(&c->key);
+		free(c);
+	}
+}
+
+/* --- Redis --- */
+
+static struct channel *find(struct bus_node *n, struct slice key)
+{
+	for (struct link *l = n->subscribed.next; l != &n->subscribed; l = l->next) {
+		struct channel *c = container_of(l, struct channel, link);
+
+		if (slice_eq(buf_view(&c->key), key))
+			return c;
+	}
+	return NULL;
+}
+
+/* By name, a namespace's own channel, or the pattern of the own ids. */
+static bool hears(struct bus_node *n, struct slice key)
+{
+	const uint8_t *at = memchr(key.p, '#', key.n);
+	struct slice room = slice_skip(key, (size_t)(at - key.p) + 1);
+
+	return find(n, key) || room.n == 0 ||
+	       (id_is(room) && slice_starts(room, slice_str(n->base.node_code)));
+}
+
+static void publish(struct bus *b, struct slice key, struct slice bytes)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		struct item *m;
+
+		if (b->nodes[i].dead || !hears(&b->nodes[i], key))
+			continue;
+		m = item_new(ITEM_MESSAGE, done_plain(NULL, NULL));
+		buf_slice(&m->bytes, bytes);
+		queue(&b->nodes[i], MESSAGES_IN, m);
+	}
+}
+
+void bus_publish(struct bus *b, const char *nsp, const char *room, struct slice data)
+{
+	struct slice r = slice_str(room);
+	struct cluster_broadcast c = {.nsp = slice_str(nsp),
+				      .rooms = &r,
+				      .rooms_n = 1,
+				      .uid = SLICE_LIT("emitter"),
+				      .data = data};
+	struct buf key = BUF_INIT, bytes = BUF_INIT;
+
+	channel_key(&key, c.nsp, r);
+	cluster_encode(&c, &bytes);
+	publish(b, buf_view(&key), buf_view(&bytes));
+	buf_deinit(&key);
+	buf_deinit(&bytes);
+}
+
+static bool told(struct bus_node *from, struct slice code, struct slice bytes)
+{
+	struct bus *b = from->bus;
+
+	for (size_t i = 0; i < b->n; i++) {
+		struct item *m;
+
+		if (b->nodes[i].dead ||
+		    !slice_eq(slice_str(b->nodes[i].base.node_code), code))
+			continue;
+		m = item_new(ITEM_TOLD, done_plain(NULL, NULL));
+		buf_str(&m->key, from->base.node_code);
+		buf_slice(&m->bytes, bytes);
+		queue(&b->nodes[i], MESSAGES_IN, m);
+		return true;
+	}
+	return false;
+}
+
+static void carry_out(struct bus_node *n, struct item *i)
+{
+	struct slice key = buf_view(&i->key), bytes = buf_view(&i->bytes);
+	struct channel *c = find(n, key);
+	int answer = ANSWERS_IN;
+
+	switch (i->kind) {
+	case ITEM_PUBLISH:
+		publish(n->bus, key, bytes);
+		break;
+	case ITEM_FENCE:
+		told(n, slice_str(n->base.node_code), bytes);
+		i->err = told(n, key, bytes) ? ERR_OK : ERR_NOT_FOUND;
+		break;
+	case ITEM_TELL:
+		i->err = told(n, key, bytes) ? ERR_OK : ERR_NOT_FOUND;
+		break;
+	case ITEM_SUBSCRIBE:
+		answer = MESSAGES_IN;
+		if (!c) {
+			c = mem_zalloc(1, sizeof(*c));
+			buf_slice(&c->key, key);
+			list_push(&n->subscribed, &c->link);
+		}
+		break;
+	case ITEM_UNSUBSCRIBE:
+		if (c) {
+			list_remove(&c->link);
+			buf_deinit(&c->key);
+			free(c);
+		}
+		break;
+	case ITEM_PRESENCE:
+	case ITEM_DONE:
+	case ITEM_MESSAGE:
+	case ITEM_TOLD:
+		break;
+	}
+	i->kind = ITEM_DONE;
+	queue(n, answer, i);
+}
+
+static void deliver(struct bus_node *n, struct item *i)
+{
+	struct cluster_rooms rooms = {0};
+	struct cluster_broadcast b;
+	enum err err;
+
+	if (i->kind == ITEM_DONE) {
+		done_run(i->done, i->err);
+	} else if (i->kind == ITEM_TOLD) {
+		n->base.events->on_told(n->base.ctx, buf_view(&i->key),
+					buf_view(&i->bytes));
+	} else {
+		err = cluster_decode(buf_view(&i->bytes), &rooms, &b);
+		assert(err == ERR_OK);
+		(void)err;
+		n->base.events->on_message(n->base.ctx, &b);
+		cluster_rooms_deinit(&rooms);
+	}
+	item_free(i);
+}
+
+/* --- steps --- */
+
+size_t bus_choices(const struct bus *b)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < b->n; i++) {
+		for (size_t q = 0; q < BUS_QUEUES; q++)
+			n += !b->nodes[i].dead && !list_empty(&b->nodes[i].queues[q]);
+	}
+	return n;
+}
+
+struct bus_node *bus_step(struct bus *b, size_t choice)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		struct bus_node *n = &b->nodes[i];
+
+		for (size_t q = 0; q < BUS_QUEUES; q++) {
+			struct item *item;
+
+			if (n->dead || list_empty(&n->queues[q]) || choice--)
+				continue;
+			item = container_of(list_pop(&n->queues[q]), struct item, link);
+			if (q == COMMANDS_OUT || q == SUBSCRIPTIONS_OUT) {
+				carry_out(n, item);
+				return NULL;
+			}
+			deliver(n, item);
+			return n;
+		}
+	}
+	return NULL;
+}

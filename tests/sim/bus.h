@@ -1,0 +1,40 @@
+/* A Redis and the connections to it, in one process and under the test's thumb: what a
+ * node asks for is carried out, and what comes back delivered, only when bus_step says
+ * so, in an order the test draws. Within each connection the order is kept, as it is with
+ * Redis: a node has one for commands and one that subscribes, and answers on the one may
+ * overtake messages on the other. */
+#ifndef GATEHOUSE_TESTS_SIM_BUS_H
+#define GATEHOUSE_TESTS_SIM_BUS_H
+
+#include "adapter/adapter.h"
+#include "proto/buf.h"
+#include "proto/list.h"
+
+enum { BUS_NODES_MAX = 4, BUS_QUEUES = 4 };
+
+struct bus_node {
+	struct adapter base;
+	struct bus *bus;
+	bool dead; /* its process is gone: it hears and says nothing any more */
+	/* commands out, their answers in, subscriptions out, messages in */
+	struct link queues[BUS_QUEUES];
+	struct link subscribed; /* channels */
+};
+
+struct bus {
+	struct bus_node nodes[BUS_NODES_MAX];
+	size_t n;
+};
+
+/* Give `real`'s place to an adapter of the bus; its events go on. */
+struct adapter *bus_join(struct bus *b, const struct adapter *real);
+/* The end of it: what waits hears ERR_CLOSED. */
+void bus_leave(struct bus_node *n);
+/* How many things could happen next. */
+size_t bus_choices(const struct bus *b);
+/* Let the `choice`th of them happen; the node that was told something, or NULL. */
+struct bus_node *bus_step(struct bus *b, size_t choice);
+/* Publish as a peer that is no node: `data` is an encoded array. */
+void bus_publish(struct bus *b, const char *nsp, const char *room, struct slice data);
+
+#endif

@@ -1,0 +1,618 @@
+/* A session that moves between two nodes while everybody talks: real nodes, a client by
+ * hand, and a Redis whose every step is drawn (bus.h). Each seed is another interleaving.
+ *
+ *   sim_move SEEDS [FIRST]
+ *
+ * In one third of them nothing fails: every event published to the client's room since
+ * its join reaches it once and in order, every emit of the client is answered once and
+ * comes back once and in order, and afterwards the old node knows nothing of it. In the
+ * others the WebSocket, the new node or the old one goes away at some step: then what
+ * arrived is a beginning of that, and soon no node still has a part of the session. */
+#include "test.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "bus.h"
+#include "gateway/node.h"
+#include "gateway/rooms_app.h"
+#include "gateway/session.h"
+#include "proto/mem.h"
+#include "proto/payload.h"
+
+enum { NODES = 3, EMITS = 12, EVENTS = 30, STEPS_MAX = 20000 };
+
+enum fault { FAULT_NONE, FAULT_SOCKET, FAULT_NEW_NODE, FAULT_OLD_NODE, FAULTS };
+
+/* --- the world --- */
+
+static uint64_t now_ms, random_state;
+
+static uint64_t draw(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state * 0x2545f4914f6cdd1dULL;
+}
+
+static size_t draw_below(size_t n)
+{
+	return (size_t)((draw() >> 33) % n);
+}
+
+static uint64_t fake_now(void *ctx)
+{
+	(void)ctx;
+	return now_ms;
+}
+
+static void fake_random(void *ctx, void *out, size_t n)
+{
+	uint8_t *p = out;
+
+	(void)ctx;
+	for (size_t i = 0; i < n; i++)
+		p[i] = (uint8_t)(draw() >> 40);
+}
+
+static const struct env env = {fake_now, fake_now, fake_random, NULL};
+
+static struct bus bus;
+static struct node *nodes[NODES];
+static struct adapter *real[NODES];
+static uv_loop_t loops[NODES];
+static struct config config;
+
+/* --- the client --- */
+
+struct request {
+	struct exchange base;
+	bool post;
+	size_t node;
+};
+
+static struct client {
+	char sid[ID_LEN];
+	bool opened, connecting, connected, joining, joined, pong, paused, upgraded, lost;
+	struct request *get, *post;
+	unsigned emitted, acked, own, events; /* of each so many, in order */
+	bool broken;			      /* something was not as it should be */
+	struct upgrade *upgrade;
+	struct conn *conn; /* once the WebSocket is its transport */
+	bool websocket, websocket_closed;
+} client;
+
+static unsigned published;
+
+static void wrong(const char *what, struct slice packet)
+{
+	client.broken = true;
+	fprintf(stderr, "%s: %.*s\n", what, SLICE_FMT(packet));
+}
+
+static bool number_after(struct slice packet, struct slice head, unsigned *n)
+{
+	char text[32] = {0};
+
+	if (!slice_starts(packet, head))
+		return false;
+	packet = slice_skip(packet, head.n);
+	memcpy(text, packet.p, packet.n < sizeof(text) ? packet.n : sizeof(text) - 1);
+	*n = (unsigned)strtoul(text, NULL, 10);
+	return true;
+}
+
+static void on_packet(struct slice packet)
+{
+	unsigned n;
+
+	if (packet.p[0] == '0') {
+		memcpy(client.sid, packet.p + strlen("0{\"sid\":\""), ID_LEN);
+		client.opened = true;
+	} else if (slice_starts(packet, SLICE_LIT("40{"))) {
+		client.connected = true;
+	} else if (slice_eq(packet, SLICE_LIT("3probe"))) {
+		client.pong = true;
+	} else if (number_after(packet, SLICE_LIT("42[\"event\","), &n)) {
+		if (n != client.events++)
+			wrong("event out of order", packet);
+	} else if (number_after(packet, SLICE_LIT("42[\"own\","), &n)) {
+		if (n != client.own++)
+			wrong("own event out of order", packet);
+	} else if (number_after(packet, SLICE_LIT("43"), &n)) {
+		if (n == 1000)
+			client.joined = true;
+		else if (n != client.acked++)
+			wrong("ack out of order", packet);
+	} else if (packet.p[0] == '1') {
+		client.lost = true;
+	} else if (packet.p[0] != '6' && packet.p[0] != '2') {
+		wrong("unexpected packet", packet);
+	}
+}
+
+static void on_answer(struct exchange *x, const struct answer *a)
+{
+	struct request *r = container_of(x, struct request, base);
+	struct payload_reader reader;
+	struct payload_packet packet;
+	struct buf scratch = BUF_INIT;
+	bool more = true;
+
+	if (r->post)
+		client.post = NULL;
+	else
+		client.get = NULL;
+	if (a->kind == ANSWER_PAYLOAD) {
+		payload_reader_init(&reader, PAYLOAD_V4, a->body);
+		while (payload_next(&reader, &scratch, &packet, &more) == ERR_OK && more)
+			on_packet(packet.bytes);
+	} else if (a->kind != ANSWER_OK) {
+		client.lost = true;
+	}
+	buf_deinit(&scratch);
+	free(r);
+}
+
+static const struct exchange_ops request_ops = {on_answer};
+
+static struct eio_query query(void)
+{
+	return (struct eio_query){
+		.version = 4,
+		.transport = EIO_POLLING,
+		.sid = slice_of(client.sid, client.opened ? ID_LEN : 0)};
+}
+
+static size_t any_node(void)
+{
+	size_t i;
+
+	do
+		i = draw_below(NODES);
+	while (bus.nodes[i].dead);
+	return i;
+}
+
+static struct request *request_new(bool post, size_t node)
+{
+	struct request *r = mem_zalloc(1, sizeof(*r));
+
+	r->base.ops = &request_ops;
+	r->node = node;
+	r->post = post;
+	if (post)
+		client.post = r;
+	else
+		client.get = r;
+	return r;
+}
+
+static void get(void)
+{
+	struct eio_query q = query();
+	/* The session is made by the first node. */
+	size_t i = client.opened ? any_node() : 0;
+
+	if (bus.nodes[i].dead) {
+		client.lost = true;
+		return;
+	}
+	session_get(nodes[i], &q, &request_new(false, i)->base);
+}
+
+static void post(const char *packet)
+{
+	struct eio_query q = query();
+	size_t i = any_node();
+	struct request *r = request_new(true, i);
+
+	if (session_post_begin(nodes[i], &q))
+		session_post(nodes[i], &q, slice_str(packet), false, &r->base);
+	else
+		wrong("overlap", slice_str(packet));
+}
+
+static enum transport_result ws_write(void *transport, struct slice frames)
+{
+	(void)transport;
+	while (frames.n) { /* none is longer than 125 bytes here, or it has two more */
+		size_t n = frames.p[1] & 0x7f, head = 2;
+
+		if (n == 126) {
+			n = (size_t)frames.p[2] << 8 | frames.p[3];
+			head = 4;
+		}
+		on_packet(slice_of(frames.p + head, n));
+		frames = slice_skip(frames, head + n);
+	}
+	return TRANSPORT_SENT;
+}
+
+static void ws_read(void *transport, bool on)
+{
+	(void)transport;
+	(void)on;
+}
+
+static void ws_close(void *transport, enum conn_close reason)
+{
+	(void)transport;
+	(void)reason;
+	client.websocket_closed = true;
+	client.upgrade = NULL;
+	client.conn = NULL;
+	if (client.upgraded)
+		client.lost = true;
+}
+
+static void ws_attach(void *transport, struct conn *c)
+{
+	(void)transport;
+	client.upgrade = NULL;
+	client.conn = c;
+}
+
+static const struct transport_ops ws_ops = {
+	.write = ws_write, .read = ws_read, .close = ws_close, .gather_bytes_max = 1000};
+static const struct upgrade_ops upgrade_ops = {&ws_ops, ws_attach};
+
+static void ws_send(const char *packet)
+{
+	if (client.upgrade)
+		upgrade_on_packet(client.upgrade, slice_str(packet), false);
+	else
+		conn_on_text(client.conn, slice_str(packet));
+}
+
+static void ws_gone(void)
+{
+	struct conn *c = client.conn;
+	struct upgrade *u = client.upgrade;
+
+	client.websocket_closed = client.lost = true;
+	client.conn = NULL;
+	client.upgrade = NULL;
+	if (c)
+		conn_on_transport_closed(c, CONN_CLOSE_PEER);
+	else if (u)
+		upgrade_on_transport_closed(u);
+}
+
+static void client_send(const char *packet)
+{
+	if (client.upgraded)
+		ws_send(packet);
+	else
+		post(packet);
+}
+
+static void send_emit(void)
+{
+	char packet[64];
+	unsigned n = client.emitted++;
+
+	snprintf(packet, sizeof(packet), "42%u[\"room:emit\",\"lobby\",\"own\",%u]", n,
+		 n);
+	client_send(packet);
+}
+
+static bool can_post(void)
+{
+	return !client.lost && !client.paused && !client.post && client.opened;
+}
+
+static bool client_post(void)
+{
+	if (!client.connecting) {
+		client.connecting = true;
+		client_send("40");
+	} else if (client.connected && !client.joining) {
+		client.joining = true;
+		client_send("421000[\"room:join\",\"lobby\"]");
+	} else if (client.joined && client.emitted < EMITS) {
+		send_emit();
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* One thing the client might do; false: not now. As the official client: it connects,
+ * joins and emits, polls all the while, opens a WebSocket, stops polling once that works,
+ * and goes over when its requests have returned. */
+static bool client_step(void)
+{
+	struct eio_query q;
+
+	/* It polls no more, so it will miss its heartbeat. */
+	client.lost |= client.paused && !client.upgraded && client.websocket_closed;
+	if (client.lost)
+		return false;
+	switch (draw_below(5)) {
+	case 0:
+		if (client.get || client.paused)
+			return false;
+		get();
+		return true;
+	case 1:
+		if (client.upgraded ? client.websocket_closed : !can_post())
+			return false;
+		return client_post();
+	case 2:
+		if (!client.opened || client.websocket || bus.nodes[1].dead)
+			return false;
+		q = query();
+		q.transport = EIO_WEBSOCKET;
+		client.websocket = true;
+		client.upgrade = upgrade_new(nodes[1], &q, &upgrade_ops, &client);
+		ws_send("2probe");
+		return true;
+	case 3:
+		if (!client.pong || client.paused)
+			return false;
+		client.paused = true;
+		return true;
+	default:
+		if (!client.paused || client.get || client.post || client.upgraded ||
+		    client.websocket_closed)
+			return false;
+		client.upgraded = true;
+		ws_send("5");
+		return true;
+	}
+}
+
+/* --- a run --- */
+
+static void turn(size_t i)
+{
+	if (!bus.nodes[i].dead)
+		uv_run(&loops[i], UV_RUN_NOWAIT);
+}
+
+static void turn_all(void)
+{
+	for (size_t i = 0; i < NODES; i++)
+		turn(i);
+}
+
+static void publish_event(void)
+{
+	struct buf data = BUF_INIT;
+	msgpack_packer pk;
+
+	mp_packer(&pk, &data);
+	msgpack_pack_array(&pk, 2);
+	mp_pack_str(&pk, SLICE_LIT("event"));
+	msgpack_pack_uint32(&pk, published++);
+	bus_publish(&bus, "/", "lobby", buf_view(&data));
+	buf_deinit(&data);
+}
+
+static void bus_some(void)
+{
+	size_t n = bus_choices(&bus);
+	struct bus_node *told;
+
+	if (n == 0)
+		return;
+	told = bus_step(&bus, draw_below(n));
+	for (size_t i = 0; told && i < NODES; i++) {
+		if (told == &bus.nodes[i])
+			turn(i);
+	}
+}
+
+static void tick_all(uint64_t ms)
+{
+	now_ms += ms;
+	for (size_t i = 0; i < NODES; i++) {
+		if (bus.nodes[i].dead)
+			continue;
+		conns_tick(nodes[i], now_ms);
+		pollings_tick(nodes[i], now_ms);
+		upgrades_tick(nodes[i], now_ms);
+		relays_tick(nodes[i], now_ms);
+		moves_tick(nodes[i], now_ms);
+		turn(i);
+	}
+}
+
+/* Its connections break. */
+static void kill_node(size_t i)
+{
+	bus.nodes[i].dead = true;
+	client.lost |= (client.get && client.get->node == i) ||
+		       (client.post && client.post->node == i);
+}
+
+static void do_fault(enum fault fault)
+{
+	switch (fault) {
+	case FAULT_NONE:
+	case FAULTS:
+		break;
+	case FAULT_SOCKET:
+		if (client.websocket)
+			ws_gone();
+		client.lost = true;
+		break;
+	case FAULT_NEW_NODE:
+		kill_node(1);
+		client.websocket_closed = true;
+		client.conn = NULL;
+		client.upgrade = NULL;
+		client.lost |= client.upgraded;
+		break;
+	case FAULT_OLD_NODE:
+		kill_node(0);
+		break;
+	}
+}
+
+static bool heard_all(void)
+{
+	return client.acked == EMITS && client.own == EMITS && published == EVENTS &&
+	       client.events == EVENTS;
+}
+
+static bool is_finished(enum fault fault)
+{
+	if (fault == FAULT_NONE)
+		return client.upgraded && heard_all() && bus_choices(&bus) == 0;
+	return client.lost || heard_all();
+}
+
+static void settle(void)
+{
+	while (bus_choices(&bus))
+		bus_some();
+	turn_all();
+}
+
+/* Everything that waits for a time gets it. */
+static void wind_down(void)
+{
+	for (int i = 0; i < 60; i++) {
+		settle();
+		tick_all(1000);
+	}
+	settle();
+}
+
+static void start(uint64_t seed)
+{
+	static const struct app_ops *const apps[] = {&rooms_app, NULL};
+
+	random_state = seed * 0x9e3779b97f4a7c15ULL + 1;
+	now_ms = 1000000;
+	published = 0;
+	memset(&client, 0, sizeof(client));
+	memset(&bus, 0, sizeof(bus));
+	for (size_t i = 0; i < NODES; i++) {
+		uv_loop_init(&loops[i]);
+		nodes[i] = node_new(&loops[i], &env, &config, apps);
+		real[i] = nodes[i]->adapter;
+		nodes[i]->adapter = bus_join(&bus, real[i]);
+		node_start(nodes[i]);
+		real[i]->events->on_state(nodes[i], true, false);
+	}
+}
+
+static void on_drain(void *arg)
+{
+	(void)arg;
+}
+
+static void on_stopped(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static void stop(void)
+{
+	static const struct node_stop_events events = {on_drain, on_stopped};
+
+	for (size_t i = 0; i < NODES; i++) {
+		bool done = false;
+
+		bus_leave(&bus.nodes[i]);
+		nodes[i]->adapter = real[i];
+		/* What the dead left behind ends here. */
+		conns_close_all(nodes[i], CONN_CLOSE_PEER);
+		node_stop(nodes[i], &events, &done);
+		for (int turns = 0; !done && turns < 1000; turns++) {
+			now_ms += 100;
+			uv_run(&loops[i], UV_RUN_NOWAIT);
+		}
+		CHECK(done);
+		node_free(nodes[i]);
+		uv_run(&loops[i], UV_RUN_DEFAULT);
+		uv_loop_close(&loops[i]);
+	}
+}
+
+static void check(enum fault fault, const char *row)
+{
+	CHECK_ROW(!client.broken, row);
+	CHECK_ROW(client.events <= published, row);
+	if (fault == FAULT_NONE) {
+		CHECK_ROW(client.events == EVENTS, row);
+		CHECK_ROW(client.own == EMITS, row);
+		CHECK_ROW(client.acked == EMITS, row);
+		CHECK_ROW(!client.lost, row);
+		CHECK_ROW(nodes[1]->conns.n == 1, row);
+		CHECK_ROW(nodes[0]->metrics.moves_out == 1, row);
+		CHECK_ROW(nodes[1]->metrics.moves_in == 1, row);
+		CHECK_ROW(nodes[1]->metrics.sockets == 1, row);
+	} else if (client.lost) {
+		CHECK_ROW(bus.nodes[1].dead || nodes[1]->conns.n == 0, row);
+		CHECK_ROW(bus.nodes[1].dead || nodes[1]->metrics.sockets == 0, row);
+	}
+	if (!bus.nodes[0].dead && (client.lost || client.upgraded)) {
+		CHECK_ROW(nodes[0]->conns.n == 0, row);
+		CHECK_ROW(nodes[0]->metrics.sockets == 0, row);
+		CHECK_ROW(nodes[0]->metrics.rooms == 0, row);
+	}
+}
+
+static void run(uint64_t seed)
+{
+	enum fault fault =
+		seed % 3 ? (enum fault)(1 + seed / 3 % (FAULTS - 1)) : FAULT_NONE;
+	size_t fault_at, steps = 0;
+	char row[64];
+
+	snprintf(row, sizeof(row), "seed=%llu fault=%d", (unsigned long long)seed, fault);
+	start(seed);
+	fault_at = fault ? 20 + draw_below(600) : SIZE_MAX;
+	for (; !is_finished(fault) && steps < STEPS_MAX; steps++) {
+		if (steps == fault_at)
+			do_fault(fault);
+		/* After a fault, who does not answer shows by silence. */
+		if (bus_choices(&bus) == 0)
+			tick_all(steps > fault_at ? 500 : 5);
+		switch (draw_below(4)) {
+		case 0:
+			if (client_step())
+				turn_all();
+			break;
+		case 1:
+			if (client.joined && published < EVENTS)
+				publish_event();
+			break;
+		default:
+			bus_some();
+		}
+	}
+	CHECK_ROW(steps < STEPS_MAX, row);
+	/* A client that lost its session sends nothing any more, and hangs up. */
+	if (client.lost && client.websocket && !client.websocket_closed)
+		ws_gone();
+	if (fault)
+		wind_down();
+	else
+		settle();
+	check(fault, row);
+	stop();
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seeds = argc > 1 ? strtoull(argv[1], NULL, 10) : 100;
+	uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+	char *flags[] = {"sim_move", "--dev", "--redis", "redis://127.0.0.1:1", NULL};
+	const char *names[] = {"rooms", NULL};
+	struct buf out = BUF_INIT, errors = BUF_INIT;
+
+	CHECK(config_load(&config, 4, flags, environ, names, &out, &errors) ==
+	      CONFIG_RUN);
+	for (uint64_t seed = first; seed < first + seeds && !test_failures; seed++)
+		run(seed);
+	config_deinit(&config);
+	buf_deinit(&out);
+	buf_deinit(&errors);
+	return test_done();
+}
