@@ -28,8 +28,9 @@
 #include "proto/id.h"
 
 struct adapter_member {
-	struct slice sid;  /* ID_LEN characters; to add and remove: of this node */
+	struct slice sid;  /* ID_LEN characters */
 	struct slice user; /* empty: none */
+	struct slice node; /* code of the node where it is; not read by add and remove */
 };
 
 enum adapter_log_level { ADAPTER_LOG_INFO, ADAPTER_LOG_WARN, ADAPTER_LOG_ERROR };
@@ -212,7 +213,10 @@ static inline void adapter_unsubscribe(struct adapter *a, struct slice nsp,
 	a->ops->unsubscribe(a, nsp, room);
 }
 
-/* Presence: who is in a room, in the whole cluster. Adding twice is adding once. While
+/* Presence: who is in a room, in the whole cluster. Adding twice is adding once. A member
+ * belongs to the node that added it last, whatever node its id was made by, and goes with
+ * that one; removing one that another node has taken over meanwhile does nothing. So who
+ * hands a socket over is done with adding it before the other one begins to. While
  * the backend is away they fail with ERR_UNAVAILABLE after publish_wait_ms_max, or with
  * ERR_FULL at once if as many bytes wait as publishes may; a removal that failed is made
  * good by the adapter when the backend is back. */

@@ -391,7 +391,11 @@ static void run_list(struct memory *m, struct job *j)
 	n = end - i < j->limit ? end - i : j->limit;
 	page = mem_zalloc(n, sizeof(*page));
 	for (size_t k = 0; k < n; k++)
-		page[k] = (struct adapter_member){sid_of(r->v[i + k]), r->v[i + k]->user};
+		page[k] = (struct adapter_member){
+			.sid = sid_of(r->v[i + k]),
+			.user = r->v[i + k]->user,
+			.node = slice_str(m->base.node_code),
+		};
 	/* Calls from within become jobs, so the room stays as it is meanwhile. */
 	j->done.members(j->done.arg, ERR_OK, end, page, n, i + n < end);
 	free(page);

@@ -24,7 +24,7 @@ struct room_op {
 
 static struct adapter_member adapter_member_of(const struct socket *s)
 {
-	return (struct adapter_member){socket_id(s), socket_user(s)};
+	return (struct adapter_member){.sid = socket_id(s), .user = socket_user(s)};
 }
 
 /* --- rooms --- */

@@ -398,7 +398,7 @@ static void pack_members(msgpack_packer *pk, const struct adapter_member *member
 		mp_pack_str(pk, SLICE_LIT("user"));
 		pack_user(pk, members[i].user);
 		mp_pack_str(pk, SLICE_LIT("node"));
-		mp_pack_str(pk, slice_of(members[i].sid.p, NODE_CODE_LEN));
+		mp_pack_str(pk, members[i].node);
 	}
 }
 

@@ -1,10 +1,17 @@
 /* Presence in Redis: who is in which room, of all nodes, so that a dead node's members
  * go away with its lease.
  *
- *   gh:{0}:members:<nsp>#<room>  sorted set, score 0: <sid><user>. An id begins with its
- *                                node's code, so a node's members are one range
+ *   gh:{0}:members:<nsp>#<room>  sorted set, score 0: <sid><user>, of members that are at
+ *                                the node whose code their id begins with: so a node's
+ *                                are one range
+ *   gh:{0}:guests:<nsp>#<room>   sorted set, score 0, of members that moved to another
+ *                                node, two entries for each: !<sid><code><user> to list
+ *                                them by id, @<code><sid> so that a node's are one range
  *   gh:{0}:nodes                 sorted set: node code → end of its lease, in ms of
- * Redis's clock gh:{0}:node:<code>:rooms     set: <nsp>#<room> where the node has members
+ * Redis's clock gh:{0}:node:<code>:rooms     set: <nsp>#<room> where the node has
+ * members, of either kind
+ *
+ * A member is in one of the two only: whoever adds it takes it out of where it was.
  *
  * Where the channel prefix is not "socket.io", `gh:{0}@<key>:` takes the place of
  * `gh:{0}:`, so that two clusters on one Redis do not see each other; whatever in the key

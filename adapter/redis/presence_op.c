@@ -97,8 +97,6 @@ void redis_presence_add(struct redis_presence *p, struct slice nsp, struct slice
 			const struct adapter_member *m, struct done done)
 {
 	assert(m->sid.n == ID_LEN);
-	/* Its members must be one range, or a dead node's could not be found. */
-	assert(slice_starts(m->sid, slice_str(p->core->base.node_code)));
 	ask(p, OP_ADD, nsp, room, m->sid, m->user, done);
 }
 
@@ -145,13 +143,17 @@ void redis_presence_list(struct redis_presence *p, struct slice nsp, struct slic
 		op->limit = limit;
 }
 
-static struct slice members_key(struct redis_presence *p, struct slice room)
+static void write_room_keys(struct redis_presence *p, struct buf *out, struct slice room)
 {
-	buf_clear(&p->scratch);
-	buf_slice(&p->scratch, buf_view(&p->prefix));
-	buf_str(&p->scratch, "members:");
-	buf_slice(&p->scratch, room);
-	return buf_view(&p->scratch);
+	static const char *const kinds[] = {"members:", "guests:"};
+
+	for (size_t i = 0; i < 2; i++) {
+		buf_clear(&p->scratch);
+		buf_slice(&p->scratch, buf_view(&p->prefix));
+		buf_str(&p->scratch, kinds[i]);
+		buf_slice(&p->scratch, room);
+		resp_word(out, buf_view(&p->scratch));
+	}
 }
 
 static struct slice successor(struct redis_presence *p, struct slice sid)
@@ -169,8 +171,8 @@ static void write_op(struct redis_presence *p, struct op *op)
 	op->written = true;
 	switch (op->kind) {
 	case OP_ADD:
-		redis_scripts_call(p->scripts, SCRIPT_PRESENCE_ADD, 3, 6);
-		resp_word(out, members_key(p, op->room));
+		redis_scripts_call(p->scripts, SCRIPT_PRESENCE_ADD, 4, 7);
+		write_room_keys(p, out, op->room);
 		resp_word(out, buf_view(&p->nodes));
 		resp_word(out, buf_view(&p->node_rooms));
 		resp_word_str(out, code);
@@ -179,10 +181,11 @@ static void write_op(struct redis_presence *p, struct op *op)
 		resp_word(out, op->sid);
 		resp_word(out, successor(p, op->sid));
 		resp_word(out, op->user);
+		resp_word(out, buf_view(&p->prefix));
 		break;
 	case OP_REMOVE:
-		redis_scripts_call(p->scripts, SCRIPT_PRESENCE_REMOVE, 2, 4);
-		resp_word(out, members_key(p, op->room));
+		redis_scripts_call(p->scripts, SCRIPT_PRESENCE_REMOVE, 3, 4);
+		write_room_keys(p, out, op->room);
 		resp_word(out, buf_view(&p->node_rooms));
 		resp_word_str(out, code);
 		resp_word(out, op->room);
@@ -190,8 +193,8 @@ static void write_op(struct redis_presence *p, struct op *op)
 		resp_word(out, successor(p, op->sid));
 		break;
 	case OP_LIST:
-		redis_scripts_call(p->scripts, SCRIPT_PRESENCE_LIST, 2, 4);
-		resp_word(out, members_key(p, op->room));
+		redis_scripts_call(p->scripts, SCRIPT_PRESENCE_LIST, 3, 4);
+		write_room_keys(p, out, op->room);
 		resp_word(out, buf_view(&p->nodes));
 		resp_word_str(out, code);
 		resp_word(out, op->sid);
@@ -230,30 +233,52 @@ void presence_ops_forget_owed(struct redis_presence *p)
 	}
 }
 
+/* The first `n` bytes of `s`, or all there are; they are taken off. */
+static struct slice cut(struct slice *s, size_t n)
+{
+	struct slice start = slice_of(s->p, s->n < n ? s->n : n);
+
+	*s = slice_skip(*s, start.n);
+	return start;
+}
+
 struct adapter_member presence_member_of(struct slice s)
 {
-	struct adapter_member m = {s, SLICE_EMPTY};
+	bool guest = slice_starts(s, SLICE_LIT("!"));
+	struct adapter_member m;
 
-	if (s.n > ID_LEN) {
-		m.sid.n = ID_LEN;
-		m.user = slice_skip(s, ID_LEN);
-	}
+	s = slice_skip(s, guest);
+	m.sid = cut(&s, ID_LEN);
+	m.node = guest ? cut(&s, NODE_CODE_LEN) : m.sid;
+	m.node = cut(&m.node, NODE_CODE_LEN);
+	m.user = s;
 	return m;
 }
 
+static bool is_before(const struct resp *a, const struct resp *b)
+{
+	return slice_cmp(presence_member_of(a->s).sid, presence_member_of(b->s).sid) < 0;
+}
+
+/* Two lists in the order of ids become one. */
 static void answer_list(struct op *op, const struct resp *r)
 {
-	const struct resp *page = &r->v[1];
-	size_t n = page->n < op->limit ? page->n : op->limit;
+	const struct resp *home = &r->v[1], *guests = &r->v[2];
+	size_t all = home->n + guests->n, n = all < op->limit ? all : op->limit;
 	struct adapter_member *members;
+	size_t h = 0, g = 0;
 
 	if (!op->done.members)
 		return;
 	members = mem_zalloc(n, sizeof(*members));
-	for (size_t i = 0; i < n; i++)
-		members[i] = presence_member_of(page->v[i].s);
-	op->done.members(op->done.arg, ERR_OK, (uint64_t)r->v[0].i, members, n,
-			 page->n > n);
+	for (size_t i = 0; i < n; i++) {
+		bool guest = h == home->n ||
+			     (g < guests->n && is_before(&guests->v[g], &home->v[h]));
+
+		members[i] =
+			presence_member_of(guest ? guests->v[g++].s : home->v[h++].s);
+	}
+	op->done.members(op->done.arg, ERR_OK, (uint64_t)r->v[0].i, members, n, all > n);
 	free(members);
 }
 
@@ -265,7 +290,8 @@ static bool is_shaped(const struct op *op, const struct resp *r)
 	case OP_REMOVE:
 		return r->type == RESP_INT;
 	case OP_LIST:
-		return resp_is_array(r, 4) && r->v[1].type == RESP_ARRAY;
+		return resp_is_array(r, 5) && r->v[1].type == RESP_ARRAY &&
+		       r->v[2].type == RESP_ARRAY;
 	}
 	return false;
 }
@@ -308,11 +334,11 @@ static void on_op_reply(struct redis_call *call, const struct resp *r)
 	if (r && redis_scripts_missing(r))
 		redis_scripts_reload(p->scripts);
 	if (r && op->kind == OP_LIST && is_shaped(op, r))
-		presence_announce(p, op->room, &r->v[2]);
+		presence_announce(p, op->room, &r->v[3]);
 	if (r && op->kind == OP_ADD && is_shaped(op, r) && r->v[1].i == 0)
 		presence_forgotten(p);
 	if (!r || redis_scripts_loading(p->scripts) || passing ||
-	    (op->kind == OP_LIST && is_shaped(op, r) && r->v[3].i)) {
+	    (op->kind == OP_LIST && is_shaped(op, r) && r->v[4].i)) {
 		list_push(&p->again, &op->call.link);
 		if (passing)
 			redis_link_refused(p->link, r->s);

@@ -12,7 +12,7 @@ void presence_ops_write(struct redis_presence *p);
 void presence_ops_requeue(struct redis_presence *p);
 /* Drop the removals of which nobody waits to hear: all members are being removed. */
 void presence_ops_forget_owed(struct redis_presence *p);
-/* A member as Redis holds it: its id and its user. */
+/* A member as Redis holds it, at home or as a guest. */
 struct adapter_member presence_member_of(struct slice s);
 
 /* Tell of members that this node removed for a dead one; `gone` is an array of them. */

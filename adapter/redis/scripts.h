@@ -1,5 +1,6 @@
-/* The Lua scripts, from lua/<name>.lua, in the program itself. They are loaded before
- * anything else is sent on a new connection, and called by their hash.
+/* The Lua scripts, from lua/<name>.lua and the parts it names, in the program itself.
+ * They are loaded before anything else is sent on a new connection, and called by their
+ * hash.
  *
  * Somebody may flush them from a running Redis. Then what is in flight fails with
  * NOSCRIPT: redis_scripts_reload loads them again, and nothing that calls a script is

@@ -188,6 +188,15 @@ static void on_presence_lost(void *ctx)
 	n->presence_lost++;
 }
 
+static void put_member(struct buf *line, const struct adapter_member *m)
+{
+	CHECK(m->sid.n == ID_LEN);
+	CHECK(m->node.n == NODE_CODE_LEN);
+	buf_printf(line, "%.*s %.*s", SLICE_FMT(m->sid), SLICE_FMT(m->user));
+	if (!slice_starts(m->sid, m->node))
+		buf_printf(line, " @%.*s", SLICE_FMT(m->node));
+}
+
 static void on_member_lost(void *ctx, struct slice nsp, struct slice room,
 			   const struct adapter_member *m)
 {
@@ -196,8 +205,8 @@ static void on_member_lost(void *ctx, struct slice nsp, struct slice room,
 
 	CHECK(!calling);
 	CHECK(!n->closing);
-	buf_printf(&line, "%.*s#%.*s %.*s %.*s", SLICE_FMT(nsp), SLICE_FMT(room),
-		   SLICE_FMT(m->sid), SLICE_FMT(m->user));
+	buf_printf(&line, "%.*s#%.*s ", SLICE_FMT(nsp), SLICE_FMT(room));
+	put_member(&line, m);
 	strings_push(&n->lost, &line);
 	buf_deinit(&line);
 }
@@ -368,9 +377,7 @@ static void on_members(void *arg, enum err err, uint64_t count,
 	CHECK(!err || (n == 0 && !more));
 	a->more = more;
 	for (size_t i = 0; i < n; i++) {
-		CHECK(members[i].sid.n == ID_LEN);
-		buf_printf(&line, "%.*s %.*s", SLICE_FMT(members[i].sid),
-			   SLICE_FMT(members[i].user));
+		put_member(&line, &members[i]);
 		strings_push(&a->members, &line);
 	}
 	buf_deinit(&line);
@@ -470,7 +477,7 @@ void unsubscribe(struct node *n, const char *nsp, const char *room)
 void add(struct node *n, const char *room, const char *sid, const char *user,
 	 struct answer *got)
 {
-	const struct adapter_member m = {slice_str(sid), slice_str(user)};
+	const struct adapter_member m = {.sid = slice_str(sid), .user = slice_str(user)};
 
 	calling = true;
 	adapter_presence_add(n->a, SLICE_LIT("/"), slice_str(room), &m,
@@ -481,7 +488,7 @@ void add(struct node *n, const char *room, const char *sid, const char *user,
 void drop(struct node *n, const char *room, const char *sid, const char *user,
 	  struct answer *got)
 {
-	const struct adapter_member m = {slice_str(sid), slice_str(user)};
+	const struct adapter_member m = {.sid = slice_str(sid), .user = slice_str(user)};
 
 	calling = true;
 	adapter_presence_remove(n->a, SLICE_LIT("/"), slice_str(room), &m,

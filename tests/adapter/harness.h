@@ -31,7 +31,7 @@ struct node {
 	char code[NODE_CODE_LEN + 1];
 	/* "/nsp rooms=a,b except=c flags=1 e:text", " foreign"; "told FROM text" */
 	struct strings heard;
-	struct strings lost; /* "/nsp#room sid user" */
+	struct strings lost; /* "/nsp#room sid user", " @node" as of members */
 	struct strings logs; /* "id" */
 	struct strings told; /* "id text", of the same lines */
 	unsigned ups, downs, gaps, presence_lost;
@@ -82,7 +82,7 @@ struct answer {
 	enum err err;
 	uint64_t count;
 	bool more;
-	struct strings members; /* "sid user" */
+	struct strings members; /* "sid user"; " @node" if its id is of another */
 };
 
 void answer_clear(struct answer *a);

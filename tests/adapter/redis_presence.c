@@ -355,6 +355,343 @@ static void test_script_flush(void)
 	check_empty();
 }
 
+/* Has this node the room in its set, by which it would be cleaned up? */
+static bool has_room(const char *code, const char *room)
+{
+	return server_ask(&server, "SISMEMBER gh:{0}:node:%s:rooms /#%s", code, room);
+}
+
+static void add_as(struct node *n, const char *room, const char *sid, const char *user)
+{
+	struct answer got = {0};
+
+	add(n, room, sid, user, &got);
+	WAIT(got.calls);
+	CHECK(got.err == ERR_OK);
+}
+
+static size_t drop_as(struct node *n, const char *room, const char *sid)
+{
+	struct answer got = {0};
+
+	drop(n, room, sid, "", &got);
+	WAIT(got.calls);
+	CHECK(got.err == ERR_OK);
+	return got.count;
+}
+
+/* The members of a room with node, as in struct answer: "sid user @node,…" in `line`. */
+static const char *listed(struct node *n, const char *room, char *line, size_t size)
+{
+	struct answer got = {0};
+	size_t used = 0;
+
+	list(n, room, "", 10, &got);
+	WAIT(got.calls);
+	CHECK(got.err == ERR_OK && got.count == got.members.n);
+	line[0] = '\0';
+	for (size_t i = 0; i < got.members.n && used < size; i++)
+		used += (size_t)snprintf(line + used, size - used, "%s%s", i ? "," : "",
+					 got.members.v[i]);
+	answer_clear(&got);
+	return line;
+}
+
+#define LISTED(n, room, want)                                                            \
+	CHECK_SLICE(slice_str(listed(n, room, line, sizeof(line))), slice_str(want), room)
+
+/* A member that moved is the new node's: when the former one leaves or dies it stays, and
+ * of nodes that have no member left in a room none has it in its set. */
+static void test_moved_from(void)
+{
+	struct setup s = setup_of(&server);
+	struct node *a, *b, *c;
+	char line[256];
+
+	c = node_up(&s, "CCCCCC");
+	a = node_up(&s, "AAAAAA");
+	s.o.presence_lease_ms = SHORT_LEASE_MS;
+	b = node_up(&s, "BBBBBB");
+	add_wait(b, "r", 1);
+	add_wait(b, "r", 2);
+	add_as(a, "r", "BBBBBB00000000000001", "v");
+	CHECK(has_room("BBBBBB", "r") && has_room("AAAAAA", "r"));
+	LISTED(c, "r", "BBBBBB00000000000001 v @AAAAAA,BBBBBB00000000000002 u");
+	/* On, before the one in between has died; and one that is a guest twice. */
+	add_as(c, "r", "BBBBBB00000000000001", "v");
+	CHECK(!has_room("AAAAAA", "r") && has_room("CCCCCC", "r"));
+	CHECK(drop_as(a, "r", "BBBBBB00000000000001") == 2);
+	add_as(a, "q", "BBBBBB00000000000001", "v");
+	add_as(b, "q", "AAAAAA00000000000007", "w");
+	/* The node of its id dies. */
+	node_freeze(b);
+	WAIT(server_ask(&server, "ZCARD gh:{0}:nodes") == 2);
+	LISTED(a, "r", "BBBBBB00000000000001 v @CCCCCC");
+	LISTED(a, "q", "BBBBBB00000000000001 v @AAAAAA");
+	CHECK(!has_room("BBBBBB", "r") && !has_room("BBBBBB", "q"));
+	WAIT(a->lost.n + c->lost.n == 2);
+	CHECK(strings_count(&a->lost, "/#r BBBBBB00000000000002 u") +
+		      strings_count(&c->lost, "/#r BBBBBB00000000000002 u") ==
+	      1);
+	CHECK(strings_count(&a->lost, "/#q AAAAAA00000000000007 w @BBBBBB") +
+		      strings_count(&c->lost, "/#q AAAAAA00000000000007 w @BBBBBB") ==
+	      1);
+	/* It comes back and clears what it believes to be there of it; the socket moves
+	 * on meanwhile, to its own node. */
+	add_as(a, "r", "CCCCCC00000000000003", "x");
+	node_thaw(b);
+	WAIT(b->presence_lost == 1);
+	LISTED(b, "r", "BBBBBB00000000000001 v @CCCCCC,CCCCCC00000000000003 x @AAAAAA");
+	CHECK(drop_as(b, "r", "BBBBBB00000000000001") == 2);
+	add_as(c, "r", "CCCCCC00000000000003", "x");
+	CHECK(!has_room("AAAAAA", "r"));
+	node_end(b);
+	node_end(a);
+	LISTED(c, "r", "BBBBBB00000000000001 v @CCCCCC,CCCCCC00000000000003 x");
+	CHECK(count_of(c, "q") == 0);
+	node_end(c);
+	check_empty();
+}
+
+/* It goes with the new node, whether that leaves or dies, and comes back if that was a
+ * mistake. */
+static void test_moved_to(void)
+{
+	struct setup s = setup_of(&server);
+	struct node *a, *b, *c;
+	char line[256];
+
+	a = node_up(&s, "AAAAAA");
+	c = node_up(&s, "CCCCCC");
+	s.o.presence_lease_ms = SHORT_LEASE_MS;
+	b = node_up(&s, "BBBBBB");
+	add_wait(a, "r", 1);
+	add_wait(a, "r", 2);
+	add_as(b, "r", "AAAAAA00000000000001", "u");
+	add_as(c, "r", "AAAAAA00000000000003", "u");
+	node_freeze(b);
+	WAIT(server_ask(&server, "ZCARD gh:{0}:nodes") == 2);
+	LISTED(a, "r", "AAAAAA00000000000002 u,AAAAAA00000000000003 u @CCCCCC");
+	WAIT(a->lost.n + c->lost.n == 1);
+	CHECK(strings_count(&a->lost, "/#r AAAAAA00000000000001 u @BBBBBB") +
+		      strings_count(&c->lost, "/#r AAAAAA00000000000001 u @BBBBBB") ==
+	      1);
+	node_thaw(b);
+	WAIT(b->presence_lost == 1);
+	add_as(b, "r", "AAAAAA00000000000001", "u");
+	CHECK(count_of(a, "r") == 3);
+	node_end(c);
+	CHECK(count_of(a, "r") == 2);
+	node_end(b);
+	LISTED(a, "r", "AAAAAA00000000000002 u");
+	CHECK(a->presence_lost == 0);
+	node_end(a);
+	check_empty();
+}
+
+/* What this node lost, other nodes' included, is what it had, not what it once had. */
+static void test_moved_lost(void)
+{
+	struct setup s = setup_of(&server);
+	struct node *a = node_up(&s, "AAAAAA"), *b = node_up(&s, "BBBBBB");
+	char line[256];
+
+	add_wait(a, "r", 1);
+	add_wait(a, "r", 2);
+	add_as(b, "r", "AAAAAA00000000000001", "u");
+	add_as(a, "r", "BBBBBB00000000000003", "u");
+	/* Others took it for dead, as far as it can tell: it removes all that is its own.
+	 */
+	server_ask(&server, "ZREM gh:{0}:nodes AAAAAA");
+	add_wait(a, "q", 4);
+	WAIT(a->presence_lost == 1);
+	LISTED(b, "r", "AAAAAA00000000000001 u @BBBBBB");
+	CHECK(!has_room("AAAAAA", "r") && has_room("BBBBBB", "r"));
+	CHECK(b->lost.n == 0);
+	node_end(a);
+	node_end(b);
+	check_empty();
+}
+
+/* Pages go by id, wherever the members are, of each size there can be. */
+static void test_moved_pages(void)
+{
+	enum { N = 60 };
+	struct setup s = setup_of(&server);
+	struct node *nodes[] = {node_up(&s, "AAAAAA"), node_up(&s, "BBBBBB"),
+				node_up(&s, "CCCCCC")};
+	char want[N][64], sid[ID_LEN + 1];
+	struct answer got = {0};
+
+	for (unsigned i = 0; i < N; i++) {
+		unsigned home = i / (N / 2), at = i * i % 3;
+
+		sid_of(nodes[home], i, sid);
+		snprintf(want[i], sizeof(want[i]), "%s u\xff%s%s", sid,
+			 home == at ? "" : " @", home == at ? "" : nodes[at]->code);
+		add_as(nodes[at], "r", sid, "u\xff");
+	}
+	for (size_t limit = 1; limit < N + 2; limit += limit < 8 ? 1 : 13) {
+		char after[ID_LEN + 1] = "";
+		size_t seen = 0;
+
+		do {
+			answer_clear(&got);
+			list(nodes[0], "r", after, limit, &got);
+			WAIT(got.calls);
+			CHECK(got.count == N);
+			CHECK(got.members.n == (limit < N - seen ? limit : N - seen));
+			for (size_t i = 0; i < got.members.n; i++)
+				CHECK(!strcmp(got.members.v[i], want[seen + i]));
+			seen += got.members.n;
+			CHECK(got.more == (seen < N));
+			if (got.members.n)
+				memcpy(after, got.members.v[got.members.n - 1], ID_LEN);
+		} while (got.more && got.members.n);
+		CHECK(seen == N);
+	}
+	answer_clear(&got);
+	for (size_t i = 0; i < 3; i++)
+		node_end(nodes[i]);
+	check_empty();
+}
+
+/* A dead node as another left it: members at home and guests, more than one call removes,
+ * among those who moved away from it and those that moved past it. */
+static void leave_ghosts(unsigned each)
+{
+	server_ask(&server, "ZADD gh:{0}:nodes 1 GGGGGG");
+	server_ask(&server, "SADD gh:{0}:node:GGGGGG:rooms /#r");
+	for (unsigned i = 0; i < each; i++) {
+		server_ask(&server, "ZADD gh:{0}:members:/#r 0 GGGGGG%014uhome", 2 * i);
+		server_ask(&server,
+			   "ZADD gh:{0}:guests:/#r 0 !GGGGGG%014uAAAAAAmoved "
+			   "0 @AAAAAAGGGGGG%014u",
+			   2 * i + 1, 2 * i + 1);
+		server_ask(&server,
+			   "ZADD gh:{0}:guests:/#r 0 !BBBBBB%014uGGGGGGguest "
+			   "0 @GGGGGGBBBBBB%014u",
+			   i, i);
+	}
+}
+
+static void check_ghosts(struct node *a, unsigned each)
+{
+	struct answer got = {0};
+	size_t moved = 0;
+
+	CHECK(a->lost.n == 2 * (size_t)each);
+	CHECK(strings_find(&a->lost, "/#r GGGGGG", " home") == each);
+	CHECK(strings_find(&a->lost, "/#r BBBBBB", " guest @GGGGGG") == each);
+	CHECK(strings_count(&a->lost, "/#r BBBBBB00000000000007 guest @GGGGGG") == 1);
+	list(a, "r", "", 2 * (size_t)each, &got);
+	WAIT(got.calls);
+	CHECK(got.count == each + 1 && got.members.n == each + 1);
+	moved = strings_find(&got.members, "GGGGGG", " moved @AAAAAA");
+	CHECK(moved == each);
+	answer_clear(&got);
+}
+
+static void test_moved_ghosts(void)
+{
+	enum { EACH = 1300 };
+	struct setup s = setup_of(&server);
+	struct node *a;
+	struct answer got = {0};
+
+	/* Found by who asks for a list. */
+	a = node_up(&s, "AAAAAA");
+	add_wait(a, "r", 1);
+	leave_ghosts(EACH);
+	list(a, "r", "", 10, &got);
+	WAIT(got.calls);
+	CHECK(got.count == EACH + 1 && got.members.n == 10 && got.more);
+	answer_clear(&got);
+	check_ghosts(a, EACH);
+	server_ask(&server, "DEL gh:{0}:node:GGGGGG:rooms");
+	server_ask(&server, "ZREM gh:{0}:nodes GGGGGG");
+	node_end(a);
+	check_empty();
+	/* By the reaper. */
+	s.o.presence_lease_ms = SHORT_LEASE_MS;
+	a = node_up(&s, "AAAAAA");
+	add_wait(a, "r", 1);
+	leave_ghosts(EACH);
+	WAIT(server_ask(&server, "ZCARD gh:{0}:nodes") == 1);
+	WAIT(a->lost.n >= 2 * (size_t)EACH);
+	check_ghosts(a, EACH);
+	CHECK(server_ask(&server, "EXISTS gh:{0}:node:GGGGGG:rooms") == 0);
+	CHECK(a->presence_lost == 0);
+	node_end(a);
+	check_empty();
+}
+
+/* Sockets join, leave and move as chance will have it; what is listed is what is true. */
+static void test_moved_at_random(void)
+{
+	enum { NODES = 3, SIDS = 12, STEPS = 2500 };
+	struct setup s = setup_of(&server);
+	struct node *nodes[NODES];
+	struct answer got = {0};
+	unsigned random = 7;
+	int at[SIDS]; /* which node has it; -1: none */
+	size_t count = 0;
+	char sid[ID_LEN + 1], want[64];
+
+	for (size_t i = 0; i < NODES; i++) {
+		static const char *const codes[NODES] = {"AAAAAA", "BBBBBB", "CCCCCC"};
+
+		nodes[i] = node_up(&s, codes[i]);
+	}
+	for (size_t i = 0; i < SIDS; i++)
+		at[i] = -1;
+	for (unsigned i = 0; i < STEPS; i++) {
+		unsigned k, n;
+		int *where;
+
+		random = random * 1103515245u + 12345u;
+		k = (random >> 16) % SIDS;
+		n = (random >> 20) % NODES;
+		where = &at[k];
+		sid_of(nodes[k % NODES], k, sid);
+		if ((random >> 24) % 5 < 2) {
+			add(nodes[n], "r", sid, "u", &got);
+			count += *where < 0;
+			*where = (int)n;
+		} else {
+			drop(nodes[n], "r", sid, "u", &got);
+			count -= *where == (int)n;
+			*where = *where == (int)n ? -1 : *where;
+		}
+		WAIT(got.calls);
+		CHECK(got.err == ERR_OK && got.count == count);
+		answer_clear(&got);
+		for (size_t j = 0; j < NODES && i % 10 == 0; j++) {
+			bool any = false;
+
+			for (size_t m = 0; m < SIDS; m++)
+				any |= at[m] == (int)j;
+			CHECK(has_room(nodes[j]->code, "r") == any);
+		}
+	}
+	list(nodes[0], "r", "", SIDS, &got);
+	WAIT(got.calls);
+	CHECK(got.members.n == count && count > 0);
+	for (size_t k = 0; k < SIDS; k++) {
+		size_t home = k % NODES;
+
+		sid_of(nodes[home], (unsigned)k, sid);
+		snprintf(want, sizeof(want), "%s u%s%s", sid,
+			 at[k] == (int)home ? "" : " @",
+			 at[k] < 0 || at[k] == (int)home ? "" : nodes[at[k]]->code);
+		CHECK(strings_count(&got.members, want) == (at[k] >= 0));
+	}
+	answer_clear(&got);
+	for (size_t i = 0; i < NODES; i++)
+		node_end(nodes[i]);
+	check_empty();
+}
+
 /* Too many while Redis is away: bounded, and a removal that was refused is made good. */
 static void test_full(void)
 {
@@ -408,6 +745,12 @@ int main(void)
 	test_cut_clearing();
 	test_same_code();
 	test_keys();
+	test_moved_from();
+	test_moved_to();
+	test_moved_lost();
+	test_moved_pages();
+	test_moved_ghosts();
+	test_moved_at_random();
 	test_script_order();
 	test_script_flush();
 	test_full();

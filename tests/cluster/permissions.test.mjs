@@ -28,7 +28,8 @@ describe("the documented permissions", () => {
 
   test("hold each command of the scripts", () => {
     const scripts = "adapter/redis/lua/";
-    const commands = readdirSync(new URL(scripts, root)).flatMap((file) =>
+    const files = readdirSync(new URL(scripts, root), { recursive: true });
+    const commands = files.filter((file) => file.endsWith(".lua")).flatMap((file) =>
       [...read(scripts + file).matchAll(/redis\.p?call\('(\w+)'/g)].map(([, command]) => command),
     );
     assert.ok(commands.length > 10);

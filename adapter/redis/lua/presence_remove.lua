@@ -1,12 +1,15 @@
--- Remove one member from a room.
--- KEYS: members of the room, rooms of the node
+-- Remove one member from a room, if this node still has it.
+-- with parts/members.lua
+-- KEYS: members of the room, guests of the room, rooms of the node
 -- ARGV: node code, <nsp>#<room>, sid, the string that follows all that begin with the sid
 -- Answers: members left in the room.
-redis.call('ZREMRANGEBYLEX', KEYS[1], '[' .. ARGV[3], '(' .. ARGV[4])
--- Ids are url-safe, so \127 sorts behind every character of one.
-local left = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. ARGV[1], '(' .. ARGV[1] .. '\127',
-                        'LIMIT', 0, 1)
-if #left == 0 then
-  redis.call('SREM', KEYS[2], ARGV[2])
+local code, sid = ARGV[1], ARGV[3]
+if sid:sub(1, #code) == code then
+  redis.call('ZREMRANGEBYLEX', KEYS[1], '[' .. sid, '(' .. ARGV[4])
+elseif redis.call('ZREM', KEYS[2], '@' .. code .. sid) == 1 then
+  redis.call('ZREMRANGEBYLEX', KEYS[2], '[!' .. sid, '(!' .. sid .. '\127')
 end
-return redis.call('ZCARD', KEYS[1])
+if not has_any(KEYS[1], KEYS[2], code) then
+  redis.call('SREM', KEYS[3], ARGV[2])
+end
+return count(KEYS[1], KEYS[2])

@@ -1,8 +1,9 @@
 -- Remove the members of one node, some at a time: of a dead one, or the asker's own.
+-- with parts/members.lua
 -- KEYS: nodes
 -- ARGV: prefix of the presence keys, node code of the asker, what (`dead`: of a node whose
 --       lease has run out; `mine`: the asker's; `leave`: the asker's and then the asker
---       itself), most rooms, most members
+--       itself), most rooms, most members (see take())
 -- Answers: the node's code, empty if none is dead; 1 if there is more to do;
 -- room, members, and so on, as removed.
 -- A member is removed and answered in one step, so each is told of by one node. The keys
@@ -32,15 +33,13 @@ end
 local rooms_key = ARGV[1] .. 'node:' .. code .. ':rooms'
 local removed, left = {}, tonumber(ARGV[5])
 for _, room in ipairs(redis.call('SRANDMEMBER', rooms_key, ARGV[4])) do
-  local key = ARGV[1] .. 'members:' .. room
-  local gone = redis.call('ZRANGEBYLEX', key, '[' .. code, '(' .. code .. '\127',
-                          'LIMIT', 0, left)
+  local gone, cost =
+    take(ARGV[1] .. 'members:' .. room, ARGV[1] .. 'guests:' .. room, code, left)
   if #gone > 0 then
-    redis.call('ZREMRANGEBYLEX', key, '[' .. code, '[' .. gone[#gone])
     removed[#removed + 1] = room
     removed[#removed + 1] = gone
   end
-  left = left - #gone
+  left = left - cost
   if left <= 0 then
     break -- the room may hold more of them
   end
