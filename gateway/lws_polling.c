@@ -131,12 +131,11 @@ static int respond_error(struct lws_client *c, bool head, enum eio_error error,
 	return result;
 }
 
-static int respond_empty(struct lws_client *c, int status, bool body_read)
+static int respond_empty(struct lws_client *c, int status, bool body_read, bool close)
 {
 	return respond(c, false,
-		       &(struct lws_response){.status = status,
-					      .close = !body_read,
-					      .body_read = body_read},
+		       &(struct lws_response){
+			       .status = status, .close = close, .body_read = body_read},
 		       "Cache-Control: no-store\r\n");
 }
 
@@ -255,9 +254,12 @@ static int respond_answer(struct lws_client *c, const struct answer *a)
 	case ANSWER_ERROR:
 		return respond_error(c, false, a->error, true);
 	case ANSWER_BAD:
-		return respond_empty(c, 400, true);
+		/* Of POSTs that are pipelined lws 4.1 hands over the head of the second
+		 * as its body, which is how it gets here: it does not know any more what
+		 * is what. */
+		return respond_empty(c, 400, true, true);
 	case ANSWER_AWAY:
-		return respond_empty(c, 503, true);
+		return respond_empty(c, 503, true, false);
 	case ANSWER_KINDS:
 		break;
 	}
@@ -379,11 +381,11 @@ static bool post_length(struct lws_client *c, size_t *length, int *result)
 		n = strtoull(value, &end, 10);
 	if (!end || *end || value[0] < '0' || value[0] > '9' ||
 	    lws_hdr_total_length(c->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING)) {
-		*result = respond_empty(c, 411, false);
+		*result = respond_empty(c, 411, false, true);
 		return false;
 	}
 	if (n > c->server->node->config->max_http_buffer_size) {
-		*result = respond_empty(c, 413, false);
+		*result = respond_empty(c, 413, false, true);
 		return false;
 	}
 	*length = (size_t)n;
@@ -405,7 +407,7 @@ static int on_empty_post(struct lws_client *c, const struct eio_query *q)
 
 	x->ops = &ops;
 	session_post(c->server->node, q, SLICE_EMPTY, false, x);
-	return respond_empty(c, 400, false);
+	return respond_empty(c, 400, false, true);
 }
 
 static int on_post(struct lws_client *c, const struct eio_query *q)
@@ -417,7 +419,7 @@ static int on_post(struct lws_client *c, const struct eio_query *q)
 	if (!post_length(c, &length, &result))
 		return result;
 	if (!session_post_begin(c->server->node, q))
-		return respond_empty(c, 400, false);
+		return respond_empty(c, 400, false, true);
 	if (length == 0)
 		return on_empty_post(c, q);
 	x = exchange_new(c, q);
@@ -451,11 +453,11 @@ static int on_get(struct lws_client *c, const struct eio_query *q)
 
 	if (q->sid.n == 0 && n->state > NODE_LINGERING) {
 		n->metrics.conns_refused_stopping++;
-		return respond_empty(c, 503, false);
+		return respond_empty(c, 503, false, true);
 	}
 	if (q->sid.n == 0 && n->conns.n >= n->config->max_conns) {
 		n->metrics.conns_refused_max++;
-		return respond_empty(c, 503, false);
+		return respond_empty(c, 503, false, true);
 	}
 	return dispatch(exchange_new(c, q));
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "gateway/conn.h"
 #include "gateway/node.h"
 #include "proto/mem.h"
 
@@ -362,7 +363,9 @@ void rooms_announce_presence(struct namespace *ns)
 			struct adapter_member who =
 				adapter_member_of(r->members[i]->socket);
 
-			if (r->members[i]->presence)
+			/* One that is at another node by now is that node's to add. */
+			if (r->members[i]->presence &&
+			    r->members[i]->socket->conn->state != CONN_HANDED)
 				adapter_presence_add(ns->node->adapter, ns->name, r->name,
 						     &who, NULL, NULL);
 		}
