@@ -2,6 +2,7 @@
 #
 #   what           why                              licence        Debian 12 / 13
 #   libwebsockets  HTTP, WebSocket, TLS             MIT            libwebsockets-dev + libwebsockets-evlib-uv
+#   OpenSSL        certificates (lws does the TLS)  Apache-2.0     libssl-dev (3.0 / 3.5)
 #   libuv          the event loop                   MIT            libuv1-dev
 #   hiredis        reads and formats RESP           BSD-3-Clause   libhiredis-dev
 #   msgpack-c      packs MessagePack                BSL-1.0        libmsgpack-dev / libmsgpack-c-dev
@@ -22,6 +23,7 @@ endfunction()
 gatehouse_pkg(UV libuv)
 gatehouse_pkg(HIREDIS hiredis)
 gatehouse_pkg(LWS libwebsockets)
+gatehouse_pkg(OPENSSL openssl)
 gatehouse_pkg(YAML yaml-0.1)
 gatehouse_pkg(JWT libjwt)
 gatehouse_pkg(ZLIB zlib)

@@ -100,6 +100,7 @@ need_build() {
 	need_module libuv libuv1-dev
 	need_module libwebsockets libwebsockets-dev
 	need_lws_uv
+	need_module openssl libssl-dev
 	need_module hiredis libhiredis-dev
 	need_module yaml-0.1 libyaml-dev
 	need_module zlib zlib1g-dev

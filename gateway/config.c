@@ -93,6 +93,8 @@ static void namespace_deinit(struct config_namespace *ns)
 
 void config_deinit(struct config *c)
 {
+	const size_t listen_n = c->listen.n;
+
 	for (size_t i = 0; i < SETTINGS_N; i++) {
 		void *field = (char *)c + settings[i].offset;
 
@@ -115,6 +117,11 @@ void config_deinit(struct config *c)
 		namespace_deinit(&c->namespaces[i]);
 	free(c->namespaces);
 	config_redis_deinit(&c->redis_at);
+	for (size_t i = 0; c->listen_at && i < listen_n; i++)
+		config_listen_deinit(&c->listen_at[i]);
+	free(c->listen_at);
+	config_listen_deinit(&c->ops_at);
+	free(c->trusted);
 	if (c->jwt_key)
 		explicit_bzero(c->jwt_key, c->jwt_key_n);
 	free(c->jwt_key);

@@ -8,6 +8,7 @@
 
 #include "gateway/policy.h"
 #include "gateway/settings.h"
+#include "proto/address.h"
 #include "proto/buf.h"
 #include "proto/eio.h"
 
@@ -25,6 +26,16 @@ struct config_namespace {
 	size_t rooms_n;
 };
 
+/* Where to listen, as `listen` and `opsListen` say it. */
+struct config_listen {
+	char *text;	   /* as it was written */
+	char *host, *port; /* NULL: a unix socket */
+	char *path;	   /* of a unix socket */
+	unsigned mode;	   /* of its file */
+	bool tls;
+	bool proxy; /* each connection begins with a PROXY protocol header */
+};
+
 #define CONFIG_TYPE_BOOL   bool
 #define CONFIG_TYPE_INT	   uint64_t
 #define CONFIG_TYPE_STR	   char *
@@ -37,6 +48,9 @@ struct config {
 	SETTINGS_TABLE(CONFIG_FIELD_)
 #undef CONFIG_FIELD_
 	bool dev;
+	struct config_listen *listen_at; /* from `listen`, as many */
+	struct config_listen ops_at;	 /* from `opsListen`; used if that is set */
+	struct address_net *trusted;	 /* from `trustedProxies`, as many */
 	struct config_namespace *namespaces;
 	size_t namespaces_n;
 	/* From `redis`; used if it is set. */

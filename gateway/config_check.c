@@ -1,9 +1,11 @@
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "gateway/config_parts.h"
 #include "gateway/text.h"
+#include "gateway/tls_cert.h"
 #include "proto/mem.h"
 
 enum {
@@ -15,6 +17,8 @@ enum {
 
 static void dev_namespace(struct config_load *l);
 static void check_listen(struct config_load *l);
+static void take_addresses(struct config_load *l);
+static void check_tls(struct config_load *l);
 static void check_transports(struct config_load *l);
 static void check_cors(struct config_load *l);
 static void check_redis(struct config_load *l);
@@ -34,6 +38,8 @@ static bool is_given(const struct config_load *l, const char *key)
 void config_check(struct config_load *l)
 {
 	check_listen(l);
+	take_addresses(l);
+	check_tls(l);
 	check_transports(l);
 	check_cors(l);
 	check_redis(l);
@@ -98,12 +104,83 @@ static void check_listen(struct config_load *l)
 	if (!c->redis_key && !is_wrong(l, "redisKey"))
 		config_error(l, setting_where(l, "redisKey"),
 			     "is empty; write a prefix, such as socket.io");
+	if (!c->tls_min_version && !is_wrong(l, "tlsMinVersion"))
+		config_error(l, setting_where(l, "tlsMinVersion"),
+			     "is empty; write 1.2 or 1.3");
 	if (!c->log_level && !is_wrong(l, "logLevel"))
 		config_error(l, setting_where(l, "logLevel"),
 			     "is empty; write error, warn, info or debug");
 	if (!c->log_format && !is_wrong(l, "logFormat"))
 		config_error(l, setting_where(l, "logFormat"),
 			     "is empty; write text or json");
+}
+
+/* Each was read before, to judge it. */
+static struct config_listen read_listen(const char *text)
+{
+	struct config_listen at = {0};
+	struct buf why = BUF_INIT;
+	enum err err = config_listen_parse(text, &at, &why);
+
+	assert(err == ERR_OK);
+	buf_deinit(&why);
+	return at;
+}
+
+/* The parsed form of addresses that are used and good. */
+static void take_addresses(struct config_load *l)
+{
+	struct config *c = l->c;
+
+	c->listen_at = mem_zalloc(c->listen.n, sizeof(*c->listen_at));
+	for (size_t i = 0; i < c->listen.n; i++)
+		c->listen_at[i] = read_listen(c->listen.v[i]);
+	if (c->ops_listen)
+		c->ops_at = read_listen(c->ops_listen);
+	c->trusted = mem_zalloc(c->trusted_proxies.n, sizeof(*c->trusted));
+	for (size_t i = 0; i < c->trusted_proxies.n; i++) {
+		enum err err = address_net_parse(slice_str(c->trusted_proxies.v[i]),
+						 &c->trusted[i]);
+
+		assert(err == ERR_OK);
+	}
+}
+
+/* The setting that wants TLS; NULL: none does. */
+static const char *tls_wanted(const struct config *c)
+{
+	for (size_t i = 0; i < c->listen.n; i++) {
+		if (c->listen_at[i].tls)
+			return "listen";
+	}
+	return c->ops_at.tls ? "opsListen" : NULL;
+}
+
+static void check_tls(struct config_load *l)
+{
+	const struct config *c = l->c;
+	const char *wanted = tls_wanted(c), *wrong;
+	bool listen_wrong = is_wrong(l, "listen") || is_wrong(l, "opsListen");
+	struct buf why = BUF_INIT;
+	struct tls_cert *cert;
+
+	if (is_wrong(l, "tlsCert") || is_wrong(l, "tlsKey"))
+		return;
+	if (wanted && !(c->tls_cert && c->tls_key)) {
+		config_error(l, setting_where(l, wanted),
+			     "has an https:// address, which wants a certificate; set "
+			     "tlsCert and tlsKey to its files");
+	} else if (!wanted && !listen_wrong && (c->tls_cert || c->tls_key)) {
+		config_error(l, setting_where(l, c->tls_cert ? "tlsCert" : "tlsKey"),
+			     "is of no use without a listener that has TLS; write "
+			     "https:// before its address in listen");
+	} else if (wanted) {
+		cert = tls_cert_load(c->tls_cert, c->tls_key, &wrong, &why);
+		if (!cert)
+			config_error(l, setting_where(l, wrong), "%s", buf_cstr(&why));
+		tls_cert_free(cert);
+	}
+	buf_deinit(&why);
 }
 
 static void check_transports(struct config_load *l)

@@ -5,6 +5,7 @@
  *   config_namespaces.c  the part of it that is no setting
  *   config_value.c    text to value and back, setting by setting
  *   config_words.c    words for errors
+ *   config_listen.c   addresses to listen on
  *   config_redis.c    the Redis URL
  *   config_check.c    what only the whole shows: secrets, what contradicts what
  *   config_help.c     --help, --version and --check-config
@@ -125,6 +126,13 @@ const char *config_shown(const char *text);
 const char *config_name(const char *text);
 /* The name among `n` that a mistyped one most likely meant; NULL: none is near. */
 const char *config_nearest(const char *typed, const char *const *names, size_t n);
+
+/* config_listen.c */
+/* HOST:PORT, [IPV6]:PORT, http(s):// before these, unix:/PATH; behind that ?proxy or
+ * ?mode=0660. ERR_SYNTAX: `why` gets a sentence; `at` is unchanged. */
+MUST_USE enum err config_listen_parse(const char *text, struct config_listen *at,
+				      struct buf *why);
+void config_listen_deinit(struct config_listen *at);
 
 /* config_redis.c */
 /* NULL, or what is wrong, without anything of the URL in it; `r` is then unchanged. */

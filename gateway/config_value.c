@@ -25,14 +25,15 @@ static const struct unit units_none[] = {{"", 1}, {NULL, 0}};
  * canonical form. False: reported. */
 typedef bool value_check(struct config_load *l, const char *where, char **value);
 
-static value_check check_address, check_redis, check_path, check_redis_key, check_origin,
-	check_log_level, check_log_format;
+static value_check check_address, check_net, check_tls_version, check_redis, check_path,
+	check_redis_key, check_origin, check_log_level, check_log_format;
 
 static const struct {
 	const char *key;
 	value_check *check;
 } checks[] = {
 	{"listen", check_address},     {"opsListen", check_address},
+	{"trustedProxies", check_net}, {"tlsMinVersion", check_tls_version},
 	{"redis", check_redis},	       {"path", check_path},
 	{"redisKey", check_redis_key}, {"origins", check_origin},
 	{"logLevel", check_log_level}, {"logFormat", check_log_format},
@@ -282,55 +283,44 @@ void setting_split(struct str_list *out, const char *text)
 	}
 }
 
-/* HOST:PORT; an IPv6 host stands in brackets. */
 static bool check_address(struct config_load *l, const char *where, char **value)
 {
-	const char *text = *value, *port = strrchr(text, ':');
-	size_t host_n = port ? (size_t)(port - text) : 0, digits;
-	bool v6 = text[0] == '[';
-	long number;
+	struct config_listen at = {0};
+	struct buf why = BUF_INIT;
+	bool good = config_listen_parse(*value, &at, &why) == ERR_OK;
 
-	digits = strspn(text, "0123456789");
-	if (!port && text[digits]) {
-		config_error(l, where, "%s has no port; write HOST:PORT, such as %s:3000",
-			     config_shown(text), config_name(text));
-		return false;
-	}
-	if (!port || host_n == 0 || (host_n == 1 && text[0] == '*')) {
-		const char *digits_at = port ? port + 1 : text;
+	if (!good)
+		config_error(l, where, "%s", buf_cstr(&why));
+	config_listen_deinit(&at);
+	buf_deinit(&why);
+	return good;
+}
 
-		digits = strspn(digits_at, "0123456789");
-		if (digits == 0 || digits_at[digits] || digits > 5)
-			digits_at = "3000";
+static bool check_net(struct config_load *l, const char *where, char **value)
+{
+	struct address_net net;
+	enum err err = address_net_parse(slice_str(*value), &net);
+
+	if (err == ERR_RANGE)
 		config_error(l, where,
-			     "%s does not say on which address; write 127.0.0.1:%s for "
-			     "this machine alone or 0.0.0.0:%s for all its addresses",
-			     config_shown(text), digits_at, digits_at);
-		return false;
-	}
-	digits = strspn(port + 1, "0123456789");
-	number = digits && digits <= 5 && !port[1 + digits] ? strtol(port + 1, NULL, 10)
-							    : -1;
-	if (number < 0 || number > 65535) {
-		config_error(
-			l, where,
-			"%s does not end in a port from 0 to 65535; write HOST:PORT, "
-			"such as 127.0.0.1:3000",
-			config_shown(text));
-		return false;
-	}
-	if (v6 ? text[host_n - 1] != ']' ||
-			    strspn(text + 1, "0123456789abcdefABCDEF:.%") < host_n - 2 ||
-			    host_n < 4
-	       : strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-			      "0123456789.-_") != host_n) {
+			     "%s has bits set behind its prefix; write the network's "
+			     "first address, such as 10.0.0.0/8",
+			     config_shown(*value));
+	else if (err != ERR_OK)
 		config_error(l, where,
-			     "%s is no address; write HOST:PORT or [IPV6]:PORT, such as "
-			     "127.0.0.1:3000 or [::1]:3000",
-			     config_shown(text));
-		return false;
-	}
-	return true;
+			     "%s is no address and no network; write such as 10.0.0.5, "
+			     "10.0.0.0/8, 2001:db8::/32, or unix for who comes by a "
+			     "unix socket",
+			     config_shown(*value));
+	return err == ERR_OK;
+}
+
+static bool check_tls_version(struct config_load *l, const char *where, char **value)
+{
+	if (strcmp(*value, "1.2") == 0 || strcmp(*value, "1.3") == 0)
+		return true;
+	config_error(l, where, "%s is neither 1.2 nor 1.3", config_shown(*value));
+	return false;
 }
 
 static bool check_redis(struct config_load *l, const char *where, char **value)

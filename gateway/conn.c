@@ -137,6 +137,14 @@ static struct conn *conn_alloc(struct node *n, enum conn_state state, uint8_t ve
 	return c;
 }
 
+void conn_set_address(struct conn *c, struct address address)
+{
+	assert(c->address.family == ADDRESS_NONE);
+	c->address = address;
+	if (c->node->config->max_conns_per_address)
+		address_book_add(&c->node->addresses, &address, ADDRESS_CONNS);
+}
+
 struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *transport,
 		      uint8_t version, bool upgradable)
 {
@@ -441,33 +449,55 @@ void conn_wait_backend(struct conn *c)
 
 /* --- receiving --- */
 
-/* Count a packet against the rate. A token bucket in thousandths of a packet that holds
- * two seconds' worth; who empties it is held for a moment. */
+/* Credit for the time that has passed. A token bucket in thousandths of a packet that
+ * holds two seconds' worth. */
+static void refill(struct conn *c, uint64_t now)
+{
+	int64_t rate = (int64_t)c->node->config->event_rate;
+
+	c->rate_credit += (int64_t)(now - c->rate_at) * rate;
+	if (c->rate_credit > rate * 2000)
+		c->rate_credit = rate * 2000;
+	c->rate_at = now;
+}
+
+static void throttle(struct conn *c, uint64_t now)
+{
+	uint64_t pause = 1000 / c->node->config->event_rate;
+
+	list_push(&c->node->conns.throttled, &c->throttle);
+	c->throttle_at = now + (pause < CONN_THROTTLE_MS ? CONN_THROTTLE_MS : pause);
+}
+
+/* Who empties the bucket is held for a moment. */
 void conn_charge(struct conn *c, uint32_t packets)
 {
 	struct node *n = c->node;
-	int64_t rate = (int64_t)n->config->event_rate;
 	uint64_t now;
 
-	if (rate == 0 || !is_live(c))
+	if (n->config->event_rate == 0 || !is_live(c))
 		return;
 	c->rate_credit -= 1000 * (int64_t)packets;
 	if (c->rate_credit >= 0)
 		return;
 	now = env_now_ms(n->env);
-	c->rate_credit += (int64_t)(now - c->rate_at) * rate;
-	if (c->rate_credit > rate * 2000)
-		c->rate_credit = rate * 2000;
-	c->rate_at = now;
+	refill(c, now);
 	if (c->rate_credit < 0 && list_empty(&c->throttle)) {
-		uint64_t pause = 1000 / (uint64_t)rate;
-
 		n->metrics.throttled++;
 		conn_hold(c);
-		list_push(&n->conns.throttled, &c->throttle);
-		c->throttle_at =
-			now + (pause < CONN_THROTTLE_MS ? CONN_THROTTLE_MS : pause);
+		throttle(c, now);
 	}
+}
+
+/* Much may have come before it could be stopped, a TLS record full of packets: that is
+ * paid for before it is worked off. */
+void conn_throttle_over(struct conn *c, uint64_t now)
+{
+	refill(c, now);
+	if (c->rate_credit < 0)
+		throttle(c, now);
+	else
+		conn_release(c);
 }
 
 static void on_packet(struct conn *c, struct slice bytes, bool binary)
@@ -516,6 +546,8 @@ void conn_on_pong(struct conn *c)
 /* Its sockets end; what they and their applications have to say goes out. */
 static void end_aloud(struct conn *c)
 {
+	char address[ADDRESS_TEXT_MAX];
+
 	while (c->sockets)
 		socket_close(c->sockets, conn_close_text(c->reason));
 	if (c->ops->keeps_last_writes)
@@ -523,7 +555,8 @@ static void end_aloud(struct conn *c)
 	if (c->reason != CONN_CLOSE_SLOW_READER)
 		flush(c);
 	if (log_enabled(LOG_DEBUG))
-		log_event(LOG_DEBUG, "conn_closed", "conn=%.*s reason=%s", ID_LEN, c->id,
+		log_event(LOG_DEBUG, "conn_closed", "conn=%.*s address=%s reason=%s",
+			  ID_LEN, c->id, address_print(&c->address, address),
 			  conn_close_text(c->reason));
 }
 
@@ -539,6 +572,8 @@ void conn_take_out(struct conn *c)
 		socket_drop(c->sockets);
 	if (c->transport)
 		c->ops->close(c->transport, c->reason);
+	if (n->config->max_conns_per_address)
+		address_book_remove(&n->addresses, &c->address, ADDRESS_CONNS);
 	free_held(c);
 	sio_decoder_free(c->decoder);
 	outbox_deinit(&c->outbox);

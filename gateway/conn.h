@@ -9,6 +9,7 @@
 #define GATEHOUSE_GATEWAY_CONN_H
 
 #include "gateway/outbox.h"
+#include "proto/address.h"
 #include "proto/id.h"
 #include "proto/list.h"
 #include "proto/table.h"
@@ -92,7 +93,8 @@ struct conn {
 	uint16_t sockets_n;
 	uint16_t holds;
 	bool choked, awaiting_pong, waiting_backend;
-	bool fenced;	 /* ARRIVING: what is sent to it is for here */
+	struct address address; /* of the client */
+	bool fenced;		/* ARRIVING: what is sent to it is for here */
 	bool silent;	 /* CLOSING: nobody hears of it, since it lives at another node */
 	uint8_t version; /* of Engine.IO */
 	char id[ID_LEN];
@@ -127,6 +129,9 @@ static inline struct slice conn_id(const struct conn *c)
 {
 	return slice_of(c->id, ID_LEN);
 }
+
+/* From where the client comes, for the log and for maxConnsPerAddress; once. */
+void conn_set_address(struct conn *c, struct address address);
 
 /* What the transport reports; the bytes are one whole Engine.IO packet or binary message.
  */
@@ -163,6 +168,8 @@ void conn_on_pong(struct conn *c);
 /* For conns.c, from conns_turn: go on with what was held, then offer the transport what
  * waits (true if packets were handled); take a closing conn out and free it. */
 bool conn_work(struct conn *c);
+/* It waited for having sent too fast: go on, or wait again. */
+void conn_throttle_over(struct conn *c, uint64_t now);
 void conn_take_out(struct conn *c);
 /* Move the conn to one of the lists of struct conns, by the time `at` it is due. */
 void conn_set_heartbeat(struct conn *c, struct link *list, uint64_t at);

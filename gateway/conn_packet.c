@@ -107,8 +107,11 @@ static bool on_sio(struct conn *c, const struct sio_packet *packet)
 
 static void parse_error(struct conn *c, enum err err)
 {
+	char address[ADDRESS_TEXT_MAX];
+
 	if (log_enabled(LOG_DEBUG))
-		log_event(LOG_DEBUG, "packet_refused", "conn=%.*s msg=%s", ID_LEN, c->id,
+		log_event(LOG_DEBUG, "packet_refused", "conn=%.*s address=%s msg=%s",
+			  ID_LEN, c->id, address_print(&c->address, address),
 			  err_text(err));
 	conn_close(c, err == ERR_TOO_BIG ? CONN_CLOSE_TOO_BIG : CONN_CLOSE_PARSE_ERROR);
 }

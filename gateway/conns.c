@@ -178,7 +178,7 @@ void conns_tick(struct node *n, uint64_t now)
 		conn_close(c, CONN_CLOSE_BACKEND_AWAY);
 	while (throttle_due(cs, now, &c)) {
 		list_remove(&c->throttle);
-		conn_release(c);
+		conn_throttle_over(c, now);
 	}
 	if (cs->leave_at <= now)
 		let_leave(n, now);

@@ -4,6 +4,7 @@
 #ifndef GATEHOUSE_GATEWAY_EXCHANGE_H
 #define GATEHOUSE_GATEWAY_EXCHANGE_H
 
+#include "proto/address.h"
 #include "proto/eio.h"
 
 struct exchange;
@@ -38,6 +39,7 @@ struct exchange {
 	/* Where it waits, one of the two, or neither. */
 	struct polling *polling;
 	struct relayed *relayed;
+	struct address address; /* of the client, if it is at this node */
 };
 
 static inline void exchange_answer(struct exchange *x, const struct answer *a)

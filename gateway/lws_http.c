@@ -181,11 +181,41 @@ bool lws_http_origin_ok(struct lws_client *c)
 		return false;
 	origin = lws_http_header(c->wsi, WSI_TOKEN_ORIGIN, origin_buf);
 	host = lws_http_header(c->wsi, WSI_TOKEN_HOST, host_buf);
-	log_event(LOG_INFO, "origin_refused",
-		  "origin=%.*s host=%.*s msg=the setting origins does not allow pages "
-		  "from there to connect; add it if they may",
-		  SLICE_FMT(origin), SLICE_FMT(host));
+	log_event(
+		LOG_INFO, "origin_refused",
+		"origin=%.*s host=%.*s address=%s msg=the setting origins does not allow "
+		"pages from there to connect; add it if they may",
+		SLICE_FMT(origin), SLICE_FMT(host), lws_http_client_text(c));
 	return false;
+}
+
+const char *lws_http_client_text(struct lws_client *c)
+{
+	static char text[ADDRESS_TEXT_MAX];
+	struct address a = lws_accept_client(c);
+
+	return address_print(&a, text);
+}
+
+bool lws_http_address_full(struct lws_client *c)
+{
+	struct node *n = c->server->node;
+	const struct config *config = n->config;
+	struct address a = lws_accept_client(c);
+
+	if (config->max_conns_per_address == 0 ||
+	    address_book_count(&n->addresses, &a, ADDRESS_CONNS) <
+		    config->max_conns_per_address ||
+	    address_in(&a, config->trusted, config->trusted_proxies.n))
+		return false;
+	n->metrics.conns_refused_address++;
+	if (lws_http_hint_due(c->server, HINT_ADDRESS))
+		log_event(LOG_INFO, "address_refused",
+			  "address=%s msg=it has as many connections as "
+			  "maxConnsPerAddress allows; if this is a proxy, add it to "
+			  "trustedProxies",
+			  lws_http_client_text(c));
+	return true;
 }
 
 /* The answer to a failed upgrade is plain text, as the reference has it. */
@@ -219,10 +249,12 @@ int lws_http_upgrade(struct lws_client *c)
 		n->metrics.conns_refused_max++;
 		return refuse_upgrade(c, 503, "Too many connections");
 	}
+	if (q.sid.n == 0 && lws_http_address_full(c))
+		return refuse_upgrade(c, 503, "Too many connections from this address");
 	if (c->server->testing ||
 	    session_check(n, &q, method == LWSHUMETH_GET, true, &error))
 		return 0;
-	lws_polling_hint_version(c->server, q.version);
+	lws_polling_hint_version(c, q.version);
 	n->metrics.conns_refused_bad_request++;
 	return refuse_upgrade(c, 400, eio_error_text(error));
 }

@@ -17,15 +17,36 @@ enum { LWS_HTTP_HEADERS_MAX = 16 * 1024 };
 
 /* What somebody who sets a client up has to know of, and what any client can repeat at
  * will: told in the log at most once a minute; the metrics count each. */
-enum hint { HINT_VERSION, HINT_ORIGIN, HINTS_N };
+enum hint { HINT_VERSION, HINT_ORIGIN, HINT_PROXY_HEADER, HINT_ADDRESS, HINTS_N };
+
+struct accepted;
+struct acceptor;
+struct tls;
+
+/* What a listener's connections are. */
+struct accept_kind {
+	enum server_role role;
+	bool tls;
+	bool proxy; /* begins with a PROXY protocol header */
+};
+
+/* Whether a connection is read from. */
+struct lws_flow {
+	struct lws *wsi;
+	struct link due; /* in server.flow_due: will be stopped */
+	bool receiving;	 /* set while RECEIVE runs */
+};
 
 struct server {
 	struct node *node;
 	struct lws_context *context;
 	struct lws_vhost *vhost;
+	struct lws_vhost *tls_vhost; /* NULL until a listener has TLS */
+	struct tls *tls;	     /* the same */
+	struct acceptor *acceptor;
+	struct link flow_due; /* struct lws_flow */
+	uv_prepare_t flow_prepare;
 	struct listener *listeners; /* singly linked */
-	size_t connections;	    /* all that lws has, WebSockets included */
-	size_t settled;		    /* of these: have sent a request */
 	bool testing;	/* the self-test is all there is: any upgrade is good */
 	bool paused;	/* not accepting, since too many handshakes are under way */
 	struct buf out; /* scratch of responses */
@@ -41,13 +62,15 @@ struct lws_client {
 	struct server *server;
 	struct lws *wsi;
 	enum server_role role;
-	bool settled; /* has sent a whole request's headers: no handshake any more */
+	struct accepted *accepted;	/* NULL once it is a WebSocket */
 	struct sending *sending;	/* a file under way, or NULL */
 	struct http_exchange *exchange; /* a request that is not answered, or NULL */
 	/* Of a WebSocket: whose it is, one of the two, and neither once we closed it. */
 	struct conn *conn;
 	struct upgrade *upgrade;
 	struct buf rx; /* a message of which more is to come */
+	struct lws_flow flow;
+	struct address address; /* of a WebSocket */
 };
 
 /* --- lws_http.c --- */
@@ -70,6 +93,10 @@ int lws_http_request(struct lws_client *c);
 /* Judge a WebSocket upgrade: 0 to go on, else the answer was sent and the connection
  * ends. */
 int lws_http_upgrade(struct lws_client *c);
+/* Has the client's address as many connections as one may have? Counted and hinted at. */
+bool lws_http_address_full(struct lws_client *c);
+/* From where a request comes, for the log; the text is valid until the next call. */
+const char *lws_http_client_text(struct lws_client *c);
 
 enum { LWS_HEADER_MAX = 1024 };
 /* Copy a header; empty if it is absent or longer than LWS_HEADER_MAX. */
@@ -89,7 +116,7 @@ bool lws_http_hint_due(struct server *s, enum hint hint);
 
 /* Engine.IO over plain HTTP. Each returns the callback's value. */
 int lws_polling_request(struct lws_client *c, int method);
-void lws_polling_hint_version(struct server *s, int version);
+void lws_polling_hint_version(struct lws_client *c, int version);
 int lws_polling_body(struct lws_client *c, struct slice piece);
 int lws_polling_body_complete(struct lws_client *c);
 /* The connection is gone. */
@@ -116,12 +143,53 @@ void lws_files_on_destroy(struct lws_client *c);
 void lws_ws_event(struct lws_client *c, enum lws_callback_reasons reason, const void *in,
 		  size_t n);
 
+/* --- lws_flow.c --- */
+
+void lws_flow_open(struct server *s);
+void lws_flow_init(struct lws_flow *f, struct lws *wsi);
+void lws_flow_deinit(struct lws_flow *f);
+/* Read from it, or leave what comes in the kernel. */
+void lws_flow_set(struct server *s, struct lws_flow *f, bool on);
+
 /* --- lws_server.c --- */
 
-/* Give lws an accepted connection; it closes `fd` if it can't take it. lws tells vhosts
- * apart by port and host name, which says nothing about our listeners; so there is one
- * vhost, and the connection itself knows its role until it is a WebSocket. */
-bool lws_server_adopt(struct server *s, int fd, enum server_role role);
+/* Give lws an accepted connection. NULL: it can't take it, and has closed `fd`. lws tells
+ * vhosts apart by port and host name, which says nothing about our listeners; so there is
+ * one vhost, or two where some have TLS, and the connection itself knows its role.
+ * `accepted` may be NULL. */
+struct lws_client *lws_server_adopt(struct server *s, int fd,
+				    const struct accept_kind *kind,
+				    struct accepted *accepted);
+struct lws_vhost *lws_server_new_vhost(struct server *s, bool tls);
+
+/* --- lws_tls.c --- */
+
+/* Before a TLS listener opens; once is enough. False: `error` gets a sentence. */
+bool lws_tls_open(struct server *s, struct buf *error);
+/* lws has made the vhost's SSL_CTX; the callback's return value. */
+int lws_tls_on_context(struct server *s, void *ssl_ctx);
+void lws_tls_free(struct server *s);
+
+/* --- lws_accept.c --- */
+
+void lws_acceptor_open(struct server *s);
+/* Accept nothing more; what waits for a PROXY header ends. */
+void lws_acceptor_stop(struct server *s);
+/* Once lws is gone. */
+void lws_acceptor_free(struct server *s);
+
+/* A listener accepted `fd`, which is now the acceptor's or lws's. */
+void lws_accept(struct server *s, int fd, const struct sockaddr_storage *from,
+		const struct accept_kind *kind);
+/* Clients' connections whose request is not there yet, which maxHandshakes bounds. */
+size_t lws_accept_handshakes(const struct server *s);
+/* The connection's first request is here: it is no handshake any more. */
+void lws_accept_on_request(struct lws_client *c);
+/* It is gone, or a WebSocket, whose conn knows what is to be known. */
+void lws_accept_on_end(struct lws_client *c);
+/* Who sent the request whose headers are at hand: the connection's peer, or whom its
+ * PROXY header or, of a trusted proxy, X-Forwarded-For names. */
+struct address lws_accept_client(struct lws_client *c);
 
 /* --- lws_listen.c --- */
 

@@ -2,7 +2,6 @@
  * bounds the handshakes under way. */
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,25 +11,19 @@
 #include "gateway/node.h"
 #include "proto/mem.h"
 
-enum {
-	ACCEPT_PER_TURN = 128, /* others get their turn between */
-	BACKLOG = 4096,	       /* bounded by net.core.somaxconn */
-};
+enum { ACCEPT_PER_TURN = 128 /* others get their turn between */ };
 
 struct listener {
 	struct listener *next;
 	struct server *server;
-	enum server_role role;
-	int fd;
+	struct accept_kind kind;
+	struct listen_socket socket;
+	const char *path; /* of a unix socket, else NULL; the configuration's */
+	int send_buffer;  /* to set on each connection, where it is not inherited */
 	uv_poll_t poll;
 	uv_timer_t retry; /* after descriptors ran out */
 	unsigned handles;
 };
-
-static size_t handshakes(const struct server *s)
-{
-	return s->connections - s->settled;
-}
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 
@@ -44,13 +37,13 @@ static void listen_on(struct listener *l, bool on)
 
 void lws_listen_update(struct server *s)
 {
-	bool pause = handshakes(s) >= s->node->config->max_handshakes;
+	bool pause = lws_accept_handshakes(s) >= s->node->config->max_handshakes;
 
 	if (pause == s->paused)
 		return;
 	s->paused = pause;
 	for (struct listener *l = s->listeners; l; l = l->next) {
-		if (l->role == SERVER_CLIENTS)
+		if (l->kind.role == SERVER_CLIENTS)
 			listen_on(l, !pause);
 	}
 }
@@ -59,8 +52,19 @@ static void on_retry(uv_timer_t *timer)
 {
 	struct listener *l = timer->data;
 
-	if (l->role != SERVER_CLIENTS || !l->server->paused)
+	if (l->kind.role != SERVER_CLIENTS || !l->server->paused)
 		listen_on(l, true);
+}
+
+static void on_accept_error(struct listener *l)
+{
+	if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+		return;
+	log_event(LOG_ERROR, "accept_failed",
+		  "errno=%d msg=%s; raise the limit of open files or lower maxConns",
+		  errno, strerror(errno));
+	listen_on(l, false);
+	uv_timer_start(&l->retry, on_retry, 1000, 0);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -71,25 +75,21 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	(void)status;
 	(void)events;
 	/* Operators get in whatever clients do. */
-	for (int i = 0; i < ACCEPT_PER_TURN && !(s->paused && l->role == SERVER_CLIENTS);
-	     i++) {
-		int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	for (int i = 0;
+	     i < ACCEPT_PER_TURN && !(s->paused && l->kind.role == SERVER_CLIENTS); i++) {
+		struct sockaddr_storage from = {0};
+		socklen_t n = sizeof(from);
+		int fd = accept4(l->socket.fd, (struct sockaddr *)&from, &n,
+				 SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
-			if (!lws_server_adopt(s, fd, l->role))
-				log_event(LOG_WARN, "adopt_failed", "fd=%d", fd);
-			lws_listen_update(s);
+			if (l->send_buffer)
+				setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &l->send_buffer,
+					   sizeof(l->send_buffer));
+			lws_accept(s, fd, &from, &l->kind);
 			continue;
 		}
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-		    errno == ENOMEM) {
-			log_event(LOG_ERROR, "accept_failed",
-				  "errno=%d msg=%s; raise the limit of open files or "
-				  "lower maxConns",
-				  errno, strerror(errno));
-			listen_on(l, false);
-			uv_timer_start(&l->retry, on_retry, 1000, 0);
-		}
+		on_accept_error(l);
 		if (errno != ECONNABORTED && errno != EINTR)
 			break;
 	}
@@ -99,10 +99,8 @@ static void on_handle_closed(uv_handle_t *handle)
 {
 	struct listener *l = handle->data;
 
-	if (--l->handles)
-		return;
-	close(l->fd);
-	free(l);
+	if (--l->handles == 0)
+		free(l);
 }
 
 void server_close_listeners(struct server *s, enum server_role role)
@@ -110,134 +108,77 @@ void server_close_listeners(struct server *s, enum server_role role)
 	struct listener **p = &s->listeners, *l;
 
 	while ((l = *p)) {
-		if (l->role != role) {
+		if (l->kind.role != role) {
 			p = &l->next;
 			continue;
 		}
 		*p = l->next;
 		uv_close((uv_handle_t *)&l->poll, on_handle_closed);
 		uv_close((uv_handle_t *)&l->retry, on_handle_closed);
+		listen_socket_close(&l->socket, l->path);
 	}
 }
 
-static void log_listening(int fd, enum server_role role)
+static void log_listening(const struct config_listen *at, int fd, enum server_role role)
 {
-	struct sockaddr_storage at = {0};
-	socklen_t n = sizeof(at);
+	const char *id = role == SERVER_OPS ? "ops_listening" : "listening";
+	const char *proxy = at->proxy ? " proxy=yes" : "";
+	struct sockaddr_storage name = {0};
+	socklen_t n = sizeof(name);
 	char host[NI_MAXHOST], port[NI_MAXSERV];
 	bool v6;
 
-	if (getsockname(fd, (struct sockaddr *)&at, &n) != 0 ||
-	    getnameinfo((struct sockaddr *)&at, n, host, sizeof(host), port, sizeof(port),
-			NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+	if (at->path) {
+		log_event(LOG_INFO, id, "path=%s%s", at->path, proxy);
 		return;
-	v6 = at.ss_family == AF_INET6;
-	log_event(LOG_INFO, role == SERVER_OPS ? "ops_listening" : "listening",
-		  "url=http://%s%s%s:%s/%s", v6 ? "[" : "", host, v6 ? "]" : "", port,
-		  role == SERVER_OPS ? "metrics" : "");
-}
-
-/* -1: errno says why. */
-static int open_socket(const struct addrinfo *a, const struct config *c,
-		       enum server_role role)
-{
-	const int on = 1, send_buffer = (int)c->socket_send_buffer;
-	int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -1;
-	/* Accepted sockets inherit these. */
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (a->ai_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	if (send_buffer && role == SERVER_CLIENTS)
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
-	if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
-		int why = errno;
-
-		close(fd);
-		errno = why;
-		return -1;
 	}
-	return fd;
+	if (getsockname(fd, (struct sockaddr *)&name, &n) != 0 ||
+	    getnameinfo((struct sockaddr *)&name, n, host, sizeof(host), port,
+			sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+		return;
+	v6 = name.ss_family == AF_INET6;
+	log_event(LOG_INFO, id, "url=%s://%s%s%s:%s/%s%s", at->tls ? "https" : "http",
+		  v6 ? "[" : "", host, v6 ? "]" : "", port,
+		  role == SERVER_OPS ? "metrics" : "", proxy);
 }
 
-static void add_listener(struct server *s, enum server_role role, int fd)
+void server_add_listener(struct server *s, const struct config_listen *at,
+			 enum server_role role, const struct listen_socket *socket)
 {
 	struct listener *l = mem_zalloc(1, sizeof(*l));
 
 	l->server = s;
-	l->role = role;
-	l->fd = fd;
+	l->kind = (struct accept_kind){role, at->tls, at->proxy};
+	l->socket = *socket;
+	l->path = at->path;
+	if (at->path && role == SERVER_CLIENTS)
+		l->send_buffer = (int)s->node->config->socket_send_buffer;
 	l->next = s->listeners;
 	s->listeners = l;
-	uv_poll_init(s->node->loop, &l->poll, fd);
+	uv_poll_init(s->node->loop, &l->poll, socket->fd);
 	l->poll.data = l;
 	uv_timer_init(s->node->loop, &l->retry);
 	l->retry.data = l;
 	l->handles = 2;
-	listen_on(l, true);
-	log_listening(fd, role);
+	listen_on(l, role != SERVER_CLIENTS || !s->paused);
+	log_listening(at, socket->fd, role);
 }
 
-/* "host:port" or "[v6]:port"; the configuration has checked the form. */
-static void split_address(const char *address, char **host, char **port)
+enum err server_listen(struct server *s, const struct config_listen *at,
+		       enum server_role role, struct buf *error)
 {
-	const char *colon = strrchr(address, ':');
-	size_t n = colon ? (size_t)(colon - address) : strlen(address);
-
-	if (n >= 2 && address[0] == '[' && address[n - 1] == ']')
-		*host = mem_strndup(address + 1, n - 2);
-	else
-		*host = mem_strndup(address, n);
-	*port = mem_strndup(colon ? colon + 1 : "0", colon ? strlen(colon + 1) : 1);
-}
-
-enum err server_listen(struct server *s, const char *address, enum server_role role,
-		       struct buf *error)
-{
-	const struct addrinfo hints = {.ai_family = AF_UNSPEC,
-				       .ai_socktype = SOCK_STREAM,
-				       .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
 	const char *key = role == SERVER_OPS ? "opsListen" : "listen";
-	struct addrinfo *list = NULL;
-	char *host, *port;
-	enum err err = ERR_OK;
-	bool any = false;
-	int rc;
+	uint64_t send_buffer =
+		role == SERVER_CLIENTS ? s->node->config->socket_send_buffer : 0;
+	struct listen_sockets sockets;
+	enum err err;
 
-	split_address(address, &host, &port);
-	rc = getaddrinfo(host, port, &hints, &list);
-	if (rc != 0) {
-		buf_printf(error, "%s: cannot resolve \"%s\": %s", key, host,
-			   gai_strerror(rc));
-		err = ERR_IO;
-	}
-	for (struct addrinfo *a = list; a && err == ERR_OK; a = a->ai_next) {
-		int fd = open_socket(a, s->node->config, role);
-
-		if (fd >= 0) {
-			add_listener(s, role, fd);
-			any = true;
-			if (strcmp(port, "0") == 0)
-				break; /* one free port, not one for each address */
-			continue;
-		}
-		/* "localhost" often has an IPv6 address on a machine without IPv6 */
-		if ((any || a->ai_next) &&
-		    (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT))
-			continue;
-		buf_printf(error, "%s: cannot listen on %s: %s%s", key, address,
-			   strerror(errno),
-			   errno == EADDRINUSE ? "; something has this port already: "
-						 "stop it or choose another"
-					       : "");
-		err = ERR_IO;
-	}
-	if (list)
-		freeaddrinfo(list);
-	free(host);
-	free(port);
-	return err;
+	if (at->tls && !lws_tls_open(s, error))
+		return ERR_IO;
+	err = listen_sockets_open(at, key, send_buffer, &sockets, error);
+	if (err != ERR_OK)
+		return err;
+	for (size_t i = 0; i < sockets.n; i++)
+		server_add_listener(s, at, role, &sockets.v[i]);
+	return ERR_OK;
 }

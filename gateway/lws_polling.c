@@ -101,13 +101,13 @@ static int preflight(struct lws_client *c)
 
 /* --- hints --- */
 
-void lws_polling_hint_version(struct server *s, int version)
+void lws_polling_hint_version(struct lws_client *c, int version)
 {
-	if (version != 0 && version != 4 && lws_http_hint_due(s, HINT_VERSION))
+	if (version != 0 && version != 4 && lws_http_hint_due(c->server, HINT_VERSION))
 		log_event(LOG_INFO, "version_refused",
-			  "eio=%d msg=the client speaks another Engine.IO protocol than "
-			  "4; use the Socket.IO client 3 or newer",
-			  version);
+			  "eio=%d address=%s msg=the client speaks another Engine.IO "
+			  "protocol than 4; use the Socket.IO client 3 or newer",
+			  version, lws_http_client_text(c));
 }
 
 /* --- answers --- */
@@ -351,6 +351,7 @@ static struct http_exchange *exchange_new(struct lws_client *c, const struct eio
 	struct http_exchange *x = mem_zalloc(1, sizeof(*x));
 
 	x->base.ops = &http_ops;
+	x->base.address = lws_accept_client(c);
 	x->client = c;
 	x->since_ms = env_now_ms(c->server->node->env);
 	x->query = *q;
@@ -459,6 +460,8 @@ static int on_get(struct lws_client *c, const struct eio_query *q)
 		n->metrics.conns_refused_max++;
 		return respond_empty(c, 503, false, true);
 	}
+	if (q->sid.n == 0 && lws_http_address_full(c))
+		return respond_empty(c, 503, false);
 	return dispatch(exchange_new(c, q));
 }
 
@@ -472,7 +475,7 @@ int lws_polling_request(struct lws_client *c, int method)
 	if (method == LWSHUMETH_OPTIONS && c->server->node->config->cors)
 		return preflight(c);
 	if (!session_check(c->server->node, &q, method == LWSHUMETH_GET, false, &error)) {
-		lws_polling_hint_version(c->server, q.version);
+		lws_polling_hint_version(c, q.version);
 		return respond_error(c, head, error, false);
 	}
 	if (!lws_http_origin_ok(c))

@@ -97,13 +97,14 @@ static bool read_open_packet(struct server *s, int fd)
 
 bool server_self_test(struct server *s)
 {
+	const struct accept_kind kind = {.role = SERVER_CLIENTS};
 	int fds[2];
 	bool good;
 
 	if (!tcp_pair(fds))
 		return false;
 	s->testing = true;
-	good = lws_server_adopt(s, fds[1], SERVER_CLIENTS) && send_request(s, fds[0]) &&
+	good = lws_server_adopt(s, fds[1], &kind, NULL) && send_request(s, fds[0]) &&
 	       read_open_packet(s, fds[0]);
 	close(fds[0]);
 	s->testing = false;

@@ -1,4 +1,5 @@
-/* The libwebsockets context: one vhost that does not listen, one protocol. */
+/* The libwebsockets context: a vhost that does not listen, and another one for TLS; one
+ * protocol. */
 #include <assert.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -28,20 +29,11 @@ static int confirm_upgrade(struct lws_client *c, const char *to)
 	return -1;
 }
 
-static void settle(struct lws_client *c)
-{
-	if (c->settled)
-		return;
-	c->settled = true;
-	c->server->settled++;
-	lws_listen_update(c->server);
-}
-
 static void client_free(struct lws_client *c)
 {
-	if (c->settled)
-		c->server->settled--;
 	lws_polling_gone(c);
+	lws_accept_on_end(c);
+	lws_flow_deinit(&c->flow);
 	lws_files_on_destroy(c);
 	lws_set_opaque_user_data(c->wsi, NULL);
 	buf_deinit(&c->rx);
@@ -56,7 +48,7 @@ static int on_client(struct lws_client *c, enum lws_callback_reasons reason, voi
 	switch ((int)reason) {
 	/* clang-format on */
 	case LWS_CALLBACK_HTTP:
-		settle(c);
+		lws_accept_on_request(c);
 		return lws_http_request(c);
 	case LWS_CALLBACK_HTTP_WRITEABLE:
 		return lws_files_on_writable(c);
@@ -68,11 +60,9 @@ static int on_client(struct lws_client *c, enum lws_callback_reasons reason, voi
 		lws_polling_gone(c);
 		return 0;
 	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+		lws_accept_on_request(c);
 		return confirm_upgrade(c, in);
 	case LWS_CALLBACK_ESTABLISHED:
-		settle(c);
-		lws_ws_event(c, reason, in, n);
-		return 0;
 	case LWS_CALLBACK_RECEIVE:
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 	case LWS_CALLBACK_CLOSED:
@@ -90,21 +80,17 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 	struct server *s = context ? lws_context_user(context) : NULL;
 	struct lws_client *c;
 
-	(void)user;
 	if (!s || !s->context)
 		return 0;
 	c = lws_get_opaque_user_data(wsi);
 	/* clang-format off */
 	switch ((int)reason) {
 	/* clang-format on */
-	case LWS_CALLBACK_WSI_CREATE:
-		s->connections++;
-		return 0;
+	case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
+		return lws_tls_on_context(s, user);
 	case LWS_CALLBACK_WSI_DESTROY:
 		if (c)
 			client_free(c);
-		s->connections--;
-		lws_listen_update(s);
 		return 0;
 	case LWS_CALLBACK_RAW_ADOPT:
 		return -1; /* "CONNECT host:port" makes lws a tunnel without timeouts */
@@ -130,7 +116,7 @@ static void on_lws_log(int level, const char *line)
 	log_event(LOG_DEBUG, "libwebsockets", "msg=%.*s", (int)n, line);
 }
 
-static struct lws_vhost *new_vhost(struct server *s)
+struct lws_vhost *lws_server_new_vhost(struct server *s, bool tls)
 {
 	/* All zero: no pings of lws's own, which would put each WebSocket on a list that
 	 * is kept sorted by walking it. */
@@ -139,10 +125,15 @@ static struct lws_vhost *new_vhost(struct server *s)
 		(unsigned)((s->node->config->handshake_timeout_ms + 999) / 1000);
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
-		.vhost_name = "gatehouse",
+		.vhost_name = tls ? "gatehouse tls" : "gatehouse",
 		.protocols = protocols,
 		.retry_and_idle_policy = &no_pings,
-		.options = LWS_SERVER_OPTION_VALIDATE_UTF8,
+		.options = LWS_SERVER_OPTION_VALIDATE_UTF8 |
+			   (tls ? LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT |
+					    LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX
+				: 0),
+		/* Over HTTP/2 raw writes and flow control do not do what they do here. */
+		.alpn = "http/1.1",
 		.timeout_secs = handshake_s,
 		.timeout_secs_ah_idle = handshake_s, /* the one that counts: 10 s else */
 		.keepalive_timeout = 5,
@@ -156,23 +147,29 @@ struct server *server_new(struct node *n)
 	struct server *s = mem_zalloc(1, sizeof(*s));
 	void *loops[] = {n->loop};
 	struct lws_context_creation_info info = {
-		.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_LIBUV |
-			   LWS_SERVER_OPTION_VALIDATE_UTF8,
+		.options =
+			LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_LIBUV |
+			LWS_SERVER_OPTION_VALIDATE_UTF8 |
+			(n->config->tls_cert ? LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT : 0),
 		.foreign_loops = loops,
 		.user = s,
 		.pcontext = &s->context, /* NULL once it is gone */
 		.pt_serv_buf_size = READ_BUFFER,
 		.max_http_header_data = LWS_HTTP_HEADERS_MAX,
 		.max_http_header_pool =
-			0, /* as many as needed; maxHandshakes bounds them */
+			0,	/* as many as needed; maxHandshakes bounds them */
+		.timeout_secs = /* of a TLS handshake */
+		(unsigned)((n->config->handshake_timeout_ms + 999) / 1000),
 	};
 
 	s->node = n;
+	lws_acceptor_open(s);
+	lws_flow_open(s);
 	lws_polling_init(s);
 	lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
 	s->context = lws_create_context(&info);
 	if (s->context)
-		s->vhost = new_vhost(s);
+		s->vhost = lws_server_new_vhost(s, false);
 	if (!s->vhost) {
 		log_event(LOG_ERROR, "lws_failed",
 			  "msg=libwebsockets could not start; is libwebsockets-evlib-uv "
@@ -184,25 +181,30 @@ struct server *server_new(struct node *n)
 	return s;
 }
 
-bool lws_server_adopt(struct server *s, int fd, enum server_role role)
+struct lws_client *lws_server_adopt(struct server *s, int fd,
+				    const struct accept_kind *kind,
+				    struct accepted *accepted)
 {
-	struct lws *wsi = lws_adopt_socket_vhost(s->vhost, fd);
+	struct lws *wsi = lws_adopt_socket_vhost(kind->tls ? s->tls_vhost : s->vhost, fd);
 	struct lws_client *c;
 
 	if (!wsi)
-		return false;
+		return NULL;
 	c = mem_zalloc(1, sizeof(*c));
 	c->server = s;
 	c->wsi = wsi;
-	c->role = role;
+	c->role = kind->role;
+	c->accepted = accepted;
+	lws_flow_init(&c->flow, wsi);
 	lws_set_opaque_user_data(wsi, c);
-	return true;
+	return c;
 }
 
 void server_close(struct server *s)
 {
 	server_close_listeners(s, SERVER_CLIENTS);
 	server_close_listeners(s, SERVER_OPS);
+	lws_acceptor_stop(s);
 	lws_polling_close(s);
 	if (s->context)
 		lws_context_destroy(s->context);
@@ -215,6 +217,8 @@ void server_free(struct server *s)
 	if (s->context)
 		lws_context_destroy(s->context);
 	assert(!s->context);
+	lws_acceptor_free(s);
+	lws_tls_free(s);
 	buf_deinit(&s->out);
 	free(s);
 }

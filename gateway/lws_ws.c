@@ -38,7 +38,7 @@ static void ws_read(void *transport, bool on)
 {
 	struct lws_client *w = transport;
 
-	lws_rx_flow_control(w->wsi, on);
+	lws_flow_set(w->server, &w->flow, on);
 }
 
 static enum lws_close_status close_status(enum conn_close reason)
@@ -92,6 +92,8 @@ static void attach(void *transport, struct conn *c)
 
 	w->upgrade = NULL;
 	w->conn = c;
+	if (c->address.family == ADDRESS_NONE) /* it comes from another node */
+		conn_set_address(c, w->address);
 }
 
 static const struct upgrade_ops upgrade_ops = {&ws_ops, attach};
@@ -148,10 +150,14 @@ static void on_established(struct lws_client *w)
 	struct eio_query q = lws_http_query(w->wsi, query);
 	struct node *n = w->server->node;
 
-	if (q.sid.n)
+	w->address = lws_accept_client(w);
+	lws_accept_on_end(w);
+	if (q.sid.n) {
 		w->upgrade = upgrade_new(n, &q, &upgrade_ops, w);
-	else
-		w->conn = conn_new(n, &ws_ops, w, (uint8_t)q.version, false);
+		return;
+	}
+	w->conn = conn_new(n, &ws_ops, w, (uint8_t)q.version, false);
+	conn_set_address(w->conn, w->address);
 }
 
 static void on_closed(struct lws_client *w)
@@ -173,9 +179,11 @@ void lws_ws_event(struct lws_client *w, enum lws_callback_reasons reason, const 
 		on_established(w);
 	else if (!w->conn && !w->upgrade)
 		return; /* closed by us; lws is still saying good-bye */
-	else if (reason == LWS_CALLBACK_RECEIVE)
-		on_receive(w, slice_of(in, n));
-	else if (reason == LWS_CALLBACK_SERVER_WRITEABLE && w->conn)
+	else if (reason == LWS_CALLBACK_RECEIVE) {
+		w->flow.receiving = true;
+		on_receive(w, slice_of(in, n)); /* which never ends the connection */
+		w->flow.receiving = false;
+	} else if (reason == LWS_CALLBACK_SERVER_WRITEABLE && w->conn)
 		conn_on_writable(w->conn);
 	else if (reason == LWS_CALLBACK_CLOSED)
 		on_closed(w);

@@ -17,6 +17,14 @@
 	X(COUNTER, conns_refused_origin, "gatehouse_conns_refused_total", "reason=\"origin\"", "") \
 	X(COUNTER, conns_refused_bad_request, "gatehouse_conns_refused_total", "reason=\"bad_request\"", "") \
 	X(COUNTER, conns_refused_stopping, "gatehouse_conns_refused_total", "reason=\"stopping\"", "") \
+	X(COUNTER, conns_refused_address, "gatehouse_conns_refused_total", "reason=\"address\"", "") \
+	X(COUNTER, handshakes_timeout, "gatehouse_handshakes_failed_total", "reason=\"timeout\"", "Connections closed before their HTTP request") \
+	X(COUNTER, handshakes_address, "gatehouse_handshakes_failed_total", "reason=\"address\"", "") \
+	X(COUNTER, handshakes_proxy_header, "gatehouse_handshakes_failed_total", "reason=\"proxy_header\"", "") \
+	X(COUNTER, handshakes_incomplete, "gatehouse_handshakes_failed_total", "reason=\"incomplete\"", "") \
+	X(GAUGE, tls_cert_expires, "gatehouse_tls_certificate_expires_seconds", "", "When the certificate of TLS listeners expires, in seconds since 1970; 0: there is none") \
+	X(COUNTER, tls_reloads, "gatehouse_tls_reloads_total", "result=\"ok\"", "Times the TLS certificate was to be read again") \
+	X(COUNTER, tls_reloads_failed, "gatehouse_tls_reloads_total", "result=\"refused\"", "") \
 	X(COUNTER, closes_peer, "gatehouse_conns_closed_total", "reason=\"peer\"", "Connections closed") \
 	X(COUNTER, closes_ping_timeout, "gatehouse_conns_closed_total", "reason=\"ping_timeout\"", "") \
 	X(COUNTER, closes_connect_timeout, "gatehouse_conns_closed_total", "reason=\"connect_timeout\"", "") \

@@ -278,6 +278,7 @@ struct node *node_new(uv_loop_t *loop, const struct env *env, const struct confi
 	env_random(env, n->seed, sizeof(n->seed));
 	env_random(env, random, sizeof(random));
 	id_chars(n->code, random, NODE_CODE_LEN);
+	address_book_init(&n->addresses, n->seed);
 	conns_init(&n->conns, n->seed);
 	pollings_init(&n->pollings, n->seed);
 	upgrades_init(&n->upgrades);
@@ -330,6 +331,7 @@ void node_free(struct node *n)
 		n->apps[i].ops->close(n->apps[i].state);
 	free(n->apps);
 	conns_deinit(&n->conns);
+	address_book_deinit(&n->addresses);
 	pollings_deinit(&n->pollings);
 	relays_deinit(&n->relays);
 	moves_deinit(&n->moves);

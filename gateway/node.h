@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "adapter/adapter.h"
+#include "gateway/address_book.h"
 #include "gateway/config.h"
 #include "gateway/conns.h"
 #include "gateway/metrics.h"
@@ -44,6 +45,7 @@ struct node {
 	struct app *apps;
 	size_t apps_n;
 	struct conns conns;
+	struct address_book addresses;
 	struct pollings pollings;
 	struct upgrades upgrades;
 	struct relays relays;

@@ -289,6 +289,7 @@ void polling_open(struct node *n, uint8_t version, struct exchange *x)
 	x->polling = p;
 	p->conn = conn_new(n, &polling_ops, p, version,
 			   config_has_transport(n->config, EIO_WEBSOCKET));
+	conn_set_address(p->conn, x->address);
 }
 
 void polling_get(struct conn *c, struct exchange *x)

@@ -20,7 +20,7 @@ struct program {
 	struct config config;
 	struct node *node;
 	struct server *server;
-	uv_signal_t sigterm, sigint;
+	uv_signal_t sigterm, sigint, sighup;
 };
 
 static void on_drain(void *arg)
@@ -41,6 +41,14 @@ static const struct node_stop_events stop_events = {
 	.on_drain = on_drain,
 	.on_stopped = on_stopped,
 };
+
+static void on_sighup(uv_signal_t *handle, int signal)
+{
+	struct program *p = handle->data;
+
+	(void)signal;
+	server_reload(p->server);
+}
 
 static void on_signal(uv_signal_t *handle, int signal)
 {
@@ -83,20 +91,24 @@ static bool listen_all(struct program *p)
 	enum err err = ERR_OK;
 
 	for (size_t i = 0; i < c->listen.n && err == ERR_OK; i++)
-		err = server_listen(p->server, c->listen.v[i], SERVER_CLIENTS, &error);
+		err = server_listen(p->server, &c->listen_at[i], SERVER_CLIENTS, &error);
 	if (err == ERR_OK && c->ops_listen)
-		err = server_listen(p->server, c->ops_listen, SERVER_OPS, &error);
-	if (err != ERR_OK)
+		err = server_listen(p->server, &c->ops_at, SERVER_OPS, &error);
+	if (err != ERR_OK) {
+		/* Those that did open leave no socket files behind. */
+		server_close_listeners(p->server, SERVER_CLIENTS);
+		server_close_listeners(p->server, SERVER_OPS);
 		log_event(LOG_ERROR, "listen_failed", "msg=%s", buf_cstr(&error));
+	}
 	buf_deinit(&error);
 	return err == ERR_OK;
 }
 
-static void watch(struct program *p, uv_signal_t *handle, int signal)
+static void watch(struct program *p, uv_signal_t *handle, uv_signal_cb cb, int signal)
 {
 	uv_signal_init(&p->loop, handle);
 	handle->data = p;
-	uv_signal_start(handle, on_signal, signal);
+	uv_signal_start(handle, cb, signal);
 }
 
 static bool start(struct program *p, const struct app_ops *const *apps)
@@ -118,8 +130,14 @@ static bool start(struct program *p, const struct app_ops *const *apps)
 	}
 	if (!listen_all(p))
 		return false;
-	watch(p, &p->sigterm, SIGTERM);
-	watch(p, &p->sigint, SIGINT);
+	watch(p, &p->sigterm, on_signal, SIGTERM);
+	watch(p, &p->sigint, on_signal, SIGINT);
+	/* Without files to read again it means what it always did: the terminal is gone.
+	 */
+	if (p->config.tls_cert) {
+		watch(p, &p->sighup, on_sighup, SIGHUP);
+		uv_unref((uv_handle_t *)&p->sighup);
+	}
 	node_start(p->node);
 	return true;
 }

@@ -4,6 +4,7 @@
 #ifndef GATEHOUSE_GATEWAY_SERVER_H
 #define GATEHOUSE_GATEWAY_SERVER_H
 
+#include "gateway/listen_sockets.h"
 #include "proto/buf.h"
 #include "proto/err.h"
 
@@ -20,10 +21,18 @@ struct server *server_new(struct node *n);
 /* Before listening: does this libwebsockets do what lws_ws.c relies on? False: it does
  * not, or the loopback interface does not work. Runs the loop for a moment. */
 bool server_self_test(struct server *s);
-/* Listen on HOST:PORT or [IPV6]:PORT, on each address the host has. ERR_IO: `error` gets
- * a sentence that says what is wrong. */
-MUST_USE enum err server_listen(struct server *s, const char *address,
+/* Open the sockets of an address and listen on them. ERR_IO: `error` gets a sentence that
+ * says what is wrong. `at` is of the configuration. */
+MUST_USE enum err server_listen(struct server *s, const struct config_listen *at,
 				enum server_role role, struct buf *error);
+/* Listen on a socket that was opened, here or by another process; it is now the server's.
+ * For one with TLS lws_tls_open must have been called, which server_listen does. */
+void server_add_listener(struct server *s, const struct config_listen *at,
+			 enum server_role role, const struct listen_socket *socket);
+/* Read the files of tlsCert and tlsKey again. Connections go on; handshakes from now on
+ * get the new certificate, or the old one if the new one is of no use: the log says so.
+ */
+void server_reload(struct server *s);
 /* Stop listening for these; connections stay. */
 void server_close_listeners(struct server *s, enum server_role role);
 /* Begin to end everything, once no conn is left. The loop must then run until nothing is

@@ -18,9 +18,17 @@
 /* clang-format off */
 #define SETTINGS_TABLE(X)                                                                 \
 	X(LIST, listen, "listen", NONE, 0, 0, "", "127.0.0.1:3000",                       \
-	  "Where clients connect: HOST:PORT, [IPV6]:PORT; several are allowed")           \
+	  "Where clients connect, several are allowed: HOST:PORT or [IPV6]:PORT; https://HOST:PORT for TLS (tlsCert, tlsKey); unix:/PATH for a unix socket, unix:/PATH?mode=0660 (the default) with the mode of its file; ?proxy behind any of them where each connection begins with a PROXY protocol header (version 1 or 2): only the proxy may be able to reach such a one") \
 	X(STR, ops_listen, "opsListen", NONE, 0, 0, "", "127.0.0.1:0",                    \
-	  "Where /healthz, /readyz and /metrics are served: HOST:PORT; port 0 picks a free one and logs it") \
+	  "Where /healthz, /readyz and /metrics are served, as in listen; port 0 picks a free one and logs it") \
+	X(STR, tls_cert, "tlsCert", NONE, 0, 0, "", NULL,                                 \
+	  "File with the certificate of https:// listeners, PEM, the chain behind it; SIGHUP reads it and tlsKey again") \
+	X(STR, tls_key, "tlsKey", NONE, 0, 0, "", NULL,                                   \
+	  "File with the certificate's private key, PEM, without a passphrase")           \
+	X(STR, tls_min_version, "tlsMinVersion", NONE, 0, 0, "1.2", NULL,                 \
+	  "Oldest version of TLS that is spoken: 1.2 or 1.3")                             \
+	X(LIST, trusted_proxies, "trustedProxies", NONE, 0, 0, "", NULL,                  \
+	  "Proxies whose X-Forwarded-For header is believed: addresses, networks such as 10.0.0.0/8, and unix for who comes by a unix socket; others' is ignored") \
 	X(SECRET, redis, "redis", NONE, 0, 0, "", NULL,                                   \
 	  "redis://[user:password@]host[:port][/db] or unix:///path[?db=n]; not set: one node alone (adapter memory)") \
 	X(STR, redis_password_file, "redisPasswordFile", NONE, 0, 0, "", NULL,            \
@@ -75,8 +83,12 @@
 	  "Connections one node takes; more are refused with 503")                        \
 	X(INT, max_handshakes, "maxHandshakes", COUNT, 1, 1000000, "4000", NULL,          \
 	  "Connections that have not finished their HTTP request; more wait in the kernel's queue") \
+	X(INT, max_handshakes_per_address, "maxHandshakesPerAddress", COUNT, 0, 1000000, "1000", NULL, \
+	  "How many of maxHandshakes one address may have (an IPv6 network of 64 bits counts as one); more are closed at once; does not hold for trustedProxies; 0: no limit") \
+	X(INT, max_conns_per_address, "maxConnsPerAddress", COUNT, 0, 10000000, "0", NULL, \
+	  "Connections one address may have (counted as for maxHandshakesPerAddress); more are refused with 503; does not hold for trustedProxies; 0: no limit") \
 	X(INT, handshake_timeout_ms, "handshakeTimeout", MS, 100, 600000, "10s", NULL,    \
-	  "How long a connection may take to send its HTTP request")                      \
+	  "How long a connection may take from its start to its HTTP request, PROXY header and TLS handshake included") \
 	X(INT, drain_delay_ms, "drainDelay", MS, 0, 600000, "3s", "0s",                   \
 	  "How long a node that was told to stop still takes clients while /readyz already says 503, so that load balancers notice first; longer than their checks take to fail (2 s with deploy/haproxy.cfg)") \
 	X(INT, drain_time_ms, "drainTime", MS, 0, 3600000, "10s", "0s",                   \

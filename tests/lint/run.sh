@@ -171,7 +171,7 @@ check_pure() {
 
 check_headers() {
 	local h flags
-	read -r -a flags < <(pkg-config --cflags libwebsockets hiredis libuv yaml-0.1 libjwt | tr '\n' ' ')
+	read -r -a flags < <(pkg-config --cflags libwebsockets openssl hiredis libuv yaml-0.1 libjwt | tr '\n' ' ')
 	while IFS= read -r h; do
 		# Included from an empty file: a header as main file would warn of other things.
 		printf '#include "%s"\n#include "%s"\ntypedef int not_empty;\n' "$h" "$h" |

@@ -292,6 +292,69 @@ static const struct {
 	{"IPv6 without brackets", NULL, "", "--dev|--listen|::1:80",
 	 "--listen: \"::1:80\" is no address; write HOST:PORT or [IPV6]:PORT, such as "
 	 "127.0.0.1:3000 or [::1]:3000\n"},
+	{"TLS without a port", NULL, "", "--dev|--listen|https://host",
+	 "--listen: \"https://host\" has no port; write HOST:PORT, such as host:3000\n"},
+	{"TLS without a host", NULL, "", "--dev|--listen|https://:443",
+	 "--listen: \"https://:443\" does not say on which address; write 127.0.0.1:443 "
+	 "for this machine alone or 0.0.0.0:443 for all its addresses\n"},
+	{"path behind TLS", NULL, "", "--dev|--listen|https://host:443/x",
+	 "--listen: \"https://host:443/x\" does not end in a port from 0 to 65535; write "
+	 "HOST:PORT, such as 127.0.0.1:3000\n"},
+	{"another scheme", NULL, "", "--dev|--listen|wss://host:443",
+	 "--listen: \"wss://host:443\" begins with something unknown; write HOST:PORT, "
+	 "https://HOST:PORT for TLS, or unix:/PATH\n"},
+	{"unix without a path", NULL, "", "--dev|--listen|unix:",
+	 "--listen: \"unix:\" names no socket; write unix:/PATH with a path of at most "
+	 "107 bytes, such as unix:/run/gatehouse/clients.sock\n"},
+	{"unix with a relative path", NULL, "", "--dev|--listen|unix:run/x",
+	 "--listen: \"unix:run/x\" names no socket; write unix:/PATH with a path of at "
+	 "most 107 bytes, such as unix:/run/gatehouse/clients.sock\n"},
+	{"unix with a directory", NULL, "", "--dev|--ops-listen|unix:/run/",
+	 "--ops-listen: \"unix:/run/\" names no socket; write unix:/PATH with a path of "
+	 "at most 107 bytes, such as unix:/run/gatehouse/clients.sock\n"},
+	{"unix with a long path", NULL, "",
+	 "--dev|--listen|unix:/"
+	 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+	 "--listen: \"unix:/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\" "
+	 "names no socket; write unix:/PATH with a path of at most 107 bytes, such as "
+	 "unix:/run/gatehouse/clients.sock\n"},
+	{"mode", NULL, "", "--dev|--listen|unix:/x?mode=rw",
+	 "--listen: \"unix:/x?mode=rw\" has no mode from 0 to 0777 behind mode=; write "
+	 "it as chmod takes it, such as mode=0660\n"},
+	{"large mode", NULL, "", "--dev|--listen|unix:/x?mode=1777",
+	 "--listen: \"unix:/x?mode=1777\" has no mode from 0 to 0777 behind mode=; write "
+	 "it as chmod takes it, such as mode=0660\n"},
+	{"option of a unix socket", NULL, "", "--dev|--listen|unix:/x?owner=me",
+	 "--listen: \"unix:/x?owner=me\" has something behind its ? that is no option; "
+	 "there are ?proxy and ?mode=0660, and ?proxy&mode=0660 is both\n"},
+	{"mode of a port", NULL, "", "--dev|--listen|a:80?mode=0660",
+	 "--listen: \"a:80?mode=0660\" has something behind its ? that is no option; "
+	 "there is ?proxy\n"},
+	{"proxy=yes", NULL, "", "--dev|--listen|a:80?proxy=yes",
+	 "--listen: \"a:80?proxy=yes\" has something behind its ? that is no option; "
+	 "there is ?proxy\n"},
+	{"TLS without a certificate", NULL, "", "--dev|--listen|a:80,https://a:443",
+	 "--listen: has an https:// address, which wants a certificate; set tlsCert and "
+	 "tlsKey to its files\n"},
+	{"TLS without a key", NULL, "", "--dev|--ops-listen|https://a:443|--tls-cert|x",
+	 "--ops-listen: has an https:// address, which wants a certificate; set tlsCert "
+	 "and tlsKey to its files\n"},
+	{"a certificate without TLS", NULL, "", "--dev|--tls-cert|x|--tls-key|y",
+	 "--tls-cert: is of no use without a listener that has TLS; write https:// "
+	 "before its address in listen\n"},
+	{"a certificate that is none", NULL, "",
+	 "--dev|--listen|https://a:443|--tls-cert|conf.yaml|--tls-key|y",
+	 "--tls-cert: \"conf.yaml\" holds no certificate in PEM form (\"-----BEGIN "
+	 "CERTIFICATE-----\")\n"},
+	{"no TLS version", NULL, "",
+	 "--dev|--tls-min-version=", "--tls-min-version: is empty; write 1.2 or 1.3\n"},
+	{"a host as a proxy", NULL, "", "--dev|--trusted-proxies|10.0.0.1,proxy",
+	 "--trusted-proxies: \"proxy\" is no address and no network; write such as "
+	 "10.0.0.5, 10.0.0.0/8, 2001:db8::/32, or unix for who comes by a unix socket\n"},
+	{"bits behind the prefix", NULL, "", "--dev|--trusted-proxies|10.0.0.1/8",
+	 "--trusted-proxies: \"10.0.0.1/8\" has bits set behind its prefix; write the "
+	 "network's first address, such as 10.0.0.0/8\n"},
 	{"listen twice", NULL, "", "--dev|--listen|a:80,b:80|--listen|a:80",
 	 "--listen: \"a:80\" stands in the list twice\n"},
 	{"listen emptied", NULL, "", "--dev|--listen|",
@@ -467,6 +530,30 @@ static void test_wrong(void)
 static bool str_eq(const char *got, const char *want)
 {
 	return got && want ? strcmp(got, want) == 0 : got == want;
+}
+
+static void test_listen(void)
+{
+	struct loaded l;
+	const struct config_listen *at;
+
+	load(&l, NULL, "",
+	     "--dev|--listen|host:80,HTTP://[::1]:0,unix:/a/b?proxy&mode=600,unix:///c|"
+	     "--listen|1.2.3.4:5?proxy|--trusted-proxies|unix,10.0.0.0/8");
+	CHECK_SLICE(buf_view(&l.errors), SLICE_EMPTY, "listen");
+	CHECK(l.c.listen.n == 5);
+	at = l.c.listen_at;
+	CHECK(str_eq(at[0].host, "host") && str_eq(at[0].port, "80") && !at[0].path);
+	CHECK(!at[0].tls && !at[0].proxy && str_eq(at[0].text, "host:80"));
+	CHECK(str_eq(at[1].host, "::1") && str_eq(at[1].port, "0") && !at[1].tls);
+	CHECK(str_eq(at[2].path, "/a/b") && at[2].mode == 0600 && at[2].proxy);
+	CHECK(!at[2].host && !at[2].port);
+	CHECK(str_eq(at[3].path, "/c") && at[3].mode == 0660 && !at[3].proxy);
+	CHECK(str_eq(at[4].host, "1.2.3.4") && str_eq(at[4].port, "5") && at[4].proxy);
+	CHECK(str_eq(l.c.ops_at.host, "127.0.0.1") && str_eq(l.c.ops_at.port, "0"));
+	CHECK(l.c.trusted_proxies.n == 2);
+	CHECK(l.c.trusted[0].base.family == ADDRESS_UNIX && l.c.trusted[1].bits == 8);
+	unload(&l);
 }
 
 static void test_dev(void)
@@ -826,6 +913,7 @@ int main(void)
 	test_nearest();
 	test_redis();
 	test_wrong();
+	test_listen();
 	test_dev();
 	test_precedence();
 	test_service_links();
