@@ -28,6 +28,7 @@ export function client(node, { version = "newest", nsp = "/", ...options } = {})
     transports: TRANSPORTS,
     forceNew: true,
     reconnection: false,
+    ...node.connect,
     ...options,
   });
   open.add(socket);

@@ -1,6 +1,6 @@
 // HAProxy in front of nodes, round robin and nothing else: no cookie, no hash, each request
 // balanced by itself over a connection of its own. What one session sends goes to all nodes
-// in turn.
+// in turn. Or, in mode tcp, it passes connections on.
 import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -8,14 +8,23 @@ import { freePort, HOST, Process, scratchDirectory } from "./processes.mjs";
 import { until } from "./wait.mjs";
 
 export class Haproxy {
-  // `addresses` are the nodes'.
-  constructor(addresses) {
+  // `addresses` are the nodes', each with what its server line says besides; `options` are
+  // more lines of the backend.
+  constructor(addresses, { mode = "http", options = [] } = {}) {
+    this.mode = mode;
+    this.options = options;
     const directory = scratchDirectory();
     this.file = join(directory, "haproxy.cfg");
     this.control = join(directory, "control.sock");
     this.address = `${HOST}:${freePort()}`;
     this.url = `http://${this.address}`;
     this.addresses = addresses;
+  }
+
+  static async run(...args) {
+    const proxy = new Haproxy(...args);
+    await proxy.start();
+    return proxy;
   }
 
   async start() {
@@ -26,9 +35,8 @@ global
 	fd-hard-limit 100000
 	stats socket ${this.control}
 defaults
-	mode http
-	option http-server-close
-	http-reuse never
+	mode ${this.mode}
+${this.mode === "http" ? "\toption http-server-close\n\thttp-reuse never" : ""}
 	# A node that is gone is passed over, with the request that found it gone.
 	option redispatch 1
 	retries 2
@@ -42,6 +50,7 @@ frontend clients
 	default_backend nodes
 backend nodes
 	balance roundrobin
+${this.options.map((line) => `\t${line}`).join("\n")}
 ${servers.join("\n")}
 `;
     writeFileSync(this.file, config);

@@ -30,6 +30,7 @@ export class Node {
     this.opsAddress = `${HOST}:${freePort()}`;
     this.url = `http://${this.address}`;
     this.ops = `http://${this.opsAddress}`;
+    this.connect = {}; // more options of its clients' connections: a CA and so on
     this.config = {
       listen: [this.address],
       opsListen: this.opsAddress,
@@ -38,6 +39,11 @@ export class Node {
       drainTime: 0,
       ...config,
     };
+  }
+
+  // Make its clients come another way: over TLS, say.
+  reachedAt(url, connect = {}) {
+    return Object.assign(Object.create(this), { url, connect });
   }
 
   async start() {

@@ -2,6 +2,7 @@
 // what comes, so that tests can see and break each packet of the protocol.
 import assert from "node:assert/strict";
 import { request } from "node:http";
+import { request as requestTls } from "node:https";
 import { WebSocket } from "ws";
 import { Packets } from "./packets.mjs";
 import { Polled } from "./polling.mjs";
@@ -21,6 +22,7 @@ export class Raw extends Packets {
     this.socket = new WebSocket(node.url.replace("http", "ws") + path, {
       headers,
       perMessageDeflate: false,
+      ...node.connect,
     });
     this.opened = new Promise((resolve, reject) => {
       this.socket.on("open", resolve);
@@ -90,7 +92,9 @@ export async function upgraded(polled) {
 // Ask for a WebSocket and give the server's answer, whatever it is.
 export function upgrade(node, path = HANDSHAKE, headers = {}) {
   const answer = new Promise((resolve, reject) => {
-    const req = request(node.url + path, {
+    const ask = node.url.startsWith("https:") ? requestTls : request;
+    const req = ask(node.url + path, {
+      ...node.connect,
       headers: {
         Connection: "Upgrade",
         Upgrade: "websocket",
