@@ -238,7 +238,7 @@ void listen_socket_close(struct listen_socket *s, const char *path)
 {
 	struct stat st;
 
-	if (s->file_ino && lstat(path, &st) == 0 && st.st_dev == s->file_dev &&
+	if (path && s->file_ino && lstat(path, &st) == 0 && st.st_dev == s->file_dev &&
 	    st.st_ino == s->file_ino)
 		unlink(path);
 	close(s->fd);

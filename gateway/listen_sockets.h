@@ -31,7 +31,8 @@ struct listen_sockets {
 MUST_USE enum err listen_sockets_open(const struct config_listen *at, const char *key,
 				      uint64_t send_buffer, struct listen_sockets *out,
 				      struct buf *error);
-/* Close it, and remove a unix socket's file unless another has taken its place. */
+/* Close it, and remove a unix socket's file unless another has taken its place.
+ * `path`: of that file, or NULL. */
 void listen_socket_close(struct listen_socket *s, const char *path);
 
 #endif

@@ -14,6 +14,8 @@
 #include "gateway/tls_cert.h"
 #include "proto/mem.h"
 
+enum { DAY_S = 24 * 60 * 60 };
+
 struct tls {
 	struct tls_cert *cert;
 	SSL_CTX *ctx; /* lws's */
@@ -72,7 +74,7 @@ static void log_cert(const struct node *n, const struct tls_cert *cert, const ch
 
 	tls_cert_names(cert, &names);
 	log_event(LOG_INFO, id, "names=%s days_left=%llu", buf_cstr(&names),
-		  (unsigned long long)(left_s / (24 * 3600)));
+		  (unsigned long long)(left_s / DAY_S));
 	if (trouble)
 		log_event(LOG_WARN, "tls_certificate_invalid",
 			  "names=%s msg=the certificate of tlsCert is of no use to "

@@ -150,18 +150,24 @@ enum err address_parse(struct slice text, struct address *a)
 	return ERR_OK;
 }
 
-/* The longest run of zero groups, the first of equals; a single one is written out. */
-static int zero_run(const uint8_t ip[16], int *n)
+static unsigned group_of(const uint8_t ip[16], size_t i)
 {
-	int best = -1;
+	return (unsigned)ip[2 * i] << 8 | ip[2 * i + 1];
+}
+
+/* The longest run of zero groups, the first of equals; a single one is written out.
+ * GROUPS: there is none. */
+static size_t zero_run(const uint8_t ip[16], size_t *n)
+{
+	size_t best = GROUPS;
 
 	*n = 1;
-	for (int from = 0; from < GROUPS; from++) {
-		int to = from;
+	for (size_t from = 0; from < GROUPS; from++) {
+		size_t to = from;
 
-		while (to < GROUPS && ip[to * 2] == 0 && ip[to * 2 + 1] == 0)
+		while (to < GROUPS && group_of(ip, to) == 0)
 			to++;
-		if (to - from > *n) {
+		if (to > from + *n) {
 			best = from;
 			*n = to - from;
 		}
@@ -171,9 +177,9 @@ static int zero_run(const uint8_t ip[16], int *n)
 
 static void print_v6(const uint8_t ip[16], char *out)
 {
-	int run, run_n, i = 0, n = 0;
+	size_t run_n, run = zero_run(ip, &run_n), i = 0;
+	int n = 0;
 
-	run = zero_run(ip, &run_n);
 	while (i < GROUPS) {
 		if (i == run) {
 			n += snprintf(out + n, (size_t)(ADDRESS_TEXT_MAX - n), "%s",
@@ -182,8 +188,7 @@ static void print_v6(const uint8_t ip[16], char *out)
 			continue;
 		}
 		n += snprintf(out + n, (size_t)(ADDRESS_TEXT_MAX - n), "%x%s",
-			      (unsigned)(ip[i * 2] << 8 | ip[i * 2 + 1]),
-			      i < GROUPS - 1 ? ":" : "");
+			      group_of(ip, i), i < GROUPS - 1 ? ":" : "");
 		i++;
 	}
 }

@@ -108,7 +108,8 @@ static void feed(size_t row, const size_t *ends, size_t n, const char *behind)
 		size_t size = ends[i] - done, taken = 99;
 		uint8_t *piece = malloc(size ? size : 1);
 
-		memcpy(piece, all.p + done, size);
+		if (size && all.p)
+			memcpy(piece, all.p + done, size);
 		err = proxy_feed(&h, slice_of(piece, size), &taken, &from);
 		CHECK_ROW(taken <= size, rows[row].name);
 		CHECK_ROW(err != ERR_TRUNCATED || taken == size, rows[row].name);
