@@ -259,7 +259,12 @@ static void give_to_lws(struct accepted *a)
 	a->client = lws_server_adopt(s, fd, &a->kind, a);
 	if (a->client)
 		return;
-	log_event(LOG_WARN, "adopt_failed", "fd=%d", fd);
+	/* With TLS it begins the handshake at once, which may fail for what is there
+	 * already. */
+	if (a->kind.role == SERVER_CLIENTS)
+		s->node->metrics.handshakes_incomplete++;
+	if (!a->kind.tls)
+		log_event(LOG_WARN, "adopt_failed", "fd=%d", fd);
 	forget(a);
 }
 

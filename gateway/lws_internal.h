@@ -47,8 +47,10 @@ struct server {
 	struct link flow_due; /* struct lws_flow */
 	uv_prepare_t flow_prepare;
 	struct listener *listeners; /* singly linked */
+	size_t connections;	    /* all that lws has, WebSockets included */
+	size_t connections_max;	    /* as many as there are descriptors for */
 	bool testing;	/* the self-test is all there is: any upgrade is good */
-	bool paused;	/* not accepting, since too many handshakes are under way */
+	bool paused;	/* not accepting clients: too many handshakes or connections */
 	struct buf out; /* scratch of responses */
 	struct link
 		polling; /* of struct http_exchange: not answered yet, the oldest first */

@@ -1,5 +1,5 @@
 /* Our own listeners: lws cannot share a port on Debian 12, and a listener of ours also
- * bounds the handshakes under way. */
+ * bounds the handshakes under way and all connections. */
 #include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
@@ -37,7 +37,8 @@ static void listen_on(struct listener *l, bool on)
 
 void lws_listen_update(struct server *s)
 {
-	bool pause = lws_accept_handshakes(s) >= s->node->config->max_handshakes;
+	bool pause = lws_accept_handshakes(s) >= s->node->config->max_handshakes ||
+		     s->connections >= s->connections_max;
 
 	if (pause == s->paused)
 		return;

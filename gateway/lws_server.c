@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/resource.h>
 
 #include "gateway/log.h"
 #include "gateway/lws_internal.h"
@@ -17,6 +18,7 @@ enum {
 	READ_BUFFER = 64 * 1024,
 	/* Else lws cuts each write at the size of the receive buffer. */
 	TX_PACKET = 256 * 1024,
+	FILES_RESERVED = 128,
 };
 
 /* lws would go over to HTTP/2 when asked to ("h2c"), where nothing here holds: who asks
@@ -86,11 +88,16 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 	/* clang-format off */
 	switch ((int)reason) {
 	/* clang-format on */
+	case LWS_CALLBACK_WSI_CREATE:
+		s->connections++;
+		return 0;
 	case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
 		return lws_tls_on_context(s, user);
 	case LWS_CALLBACK_WSI_DESTROY:
 		if (c)
 			client_free(c);
+		s->connections--;
+		lws_listen_update(s);
 		return 0;
 	case LWS_CALLBACK_RAW_ADOPT:
 		return -1; /* "CONNECT host:port" makes lws a tunnel without timeouts */
@@ -142,6 +149,18 @@ struct lws_vhost *lws_server_new_vhost(struct server *s, bool tls)
 	return lws_create_vhost(s->context, &info);
 }
 
+/* Of the descriptors some are for others than clients: operators, Redis, files that are
+ * read again. Who finds none left waits in the kernel's queue, as with handshakes. */
+static size_t connections_max(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+		return SIZE_MAX;
+	return limit.rlim_cur > 2 * FILES_RESERVED ? limit.rlim_cur - FILES_RESERVED
+						   : limit.rlim_cur / 2;
+}
+
 struct server *server_new(struct node *n)
 {
 	struct server *s = mem_zalloc(1, sizeof(*s));
@@ -163,6 +182,7 @@ struct server *server_new(struct node *n)
 	};
 
 	s->node = n;
+	s->connections_max = connections_max();
 	lws_acceptor_open(s);
 	lws_flow_open(s);
 	lws_polling_init(s);

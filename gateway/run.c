@@ -72,10 +72,12 @@ static void set_file_limit(const struct config *c)
 {
 	struct rlimit limit;
 	uint64_t need = c->max_conns + c->max_handshakes + FILES_BESIDES;
+	/* A client that polls may have a connection for each direction. */
+	uint64_t want = need + c->max_conns;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return;
-	limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
+	limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
 	setrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_max < need)
 		log_event(LOG_WARN, "file_limit",

@@ -314,3 +314,32 @@ describe("connections that do not finish their request, of one address", () => {
     await Promise.all(many.map((raw) => raw.close()));
   });
 });
+
+describe("more connections than files may be open", () => {
+  const node = useNode(
+    ECHO,
+    { echo: true, name: "gatehouse-echo", wrap: ["prlimit", "--nofile=300:300"] },
+  );
+  const [host, port] = node.address.split(":");
+
+  test("wait until others go; operators get in all the while", async () => {
+    // Each has had an answer, and counts as a handshake no more.
+    const before = node.files();
+    const opened = [];
+    for (let i = 0; i < 260; i++) {
+      const socket = connect({ host, port: Number(port) });
+      socket.on("error", () => {});
+      socket.resume();
+      socket.write("GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
+      opened.push(socket);
+    }
+    await until("it has taken as many as it may", () => node.files() - before >= 150);
+    assert.equal((await node.probe("/readyz")).status, 200);
+    assert.ok(node.files() < 290, `some are left: ${node.files()}`);
+    assert.doesNotMatch(node.process.output, /accept_failed|adopt_failed/);
+    opened.forEach((socket) => socket.destroy());
+    const raw = await Raw.join(node);
+    await raw.alive();
+    await raw.close();
+  });
+});

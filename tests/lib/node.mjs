@@ -23,8 +23,10 @@ export class Node {
   // `config` is what a configuration file holds; listeners on free ports, every origin and
   // an end without a drain are there unless it says otherwise. `echo`: the program with the application
   // `echo` in it.
-  constructor(config = {}, { echo = false, name = "node" } = {}) {
+  // `wrap`: a command that runs it, prlimit say.
+  constructor(config = {}, { echo = false, name = "node", wrap = [] } = {}) {
     this.name = name;
+    this.wrap = wrap;
     this.binary = binary(echo ? "GATEHOUSE_ECHO_BIN" : "GATEHOUSE_BIN");
     this.address = `${HOST}:${freePort()}`;
     this.opsAddress = `${HOST}:${freePort()}`;
@@ -63,7 +65,8 @@ export class Node {
     // JSON is YAML too.
     const file = join(scratchDirectory(), "gatehouse.yaml");
     writeFileSync(file, JSON.stringify(this.config, null, 2));
-    this.process = new Process(this.name, this.binary, ["--config", file], {
+    const [command, ...args] = [...this.wrap, this.binary, "--config", file];
+    this.process = new Process(this.name, command, args, {
       ASAN_OPTIONS: "abort_on_error=0:detect_leaks=1:exitcode=99",
       UBSAN_OPTIONS: "print_stacktrace=1:halt_on_error=1:exitcode=99",
     });
