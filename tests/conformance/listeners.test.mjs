@@ -130,6 +130,9 @@ describe("unix sockets", () => {
     const client = await connected(way);
     assert.equal(await ask(client, "message-with-ack", "hi"), "hi");
     close(client);
+    const polling = await connected(way, { transports: ["polling"] });
+    assert.equal(await ask(polling, "message-with-ack", "hi"), "hi");
+    close(polling);
     const raw = await Raw.join(way);
     await raw.alive();
     await raw.close();

@@ -277,6 +277,15 @@ describe("X-Forwarded-For", () => {
     }
   });
 
+  test("of a session that began with polling it is the first request's", async () => {
+    const client = await connected(at("127.0.0.5"), {
+      transports: ["polling", "websocket"],
+      extraHeaders: { "X-Forwarded-For": "198.51.100.9" },
+    });
+    await until("it has upgraded", () => client.io.engine.transport.name === "websocket");
+    assert.equal(await seen(node, () => close(client)), "198.51.100.9");
+  });
+
   test("several headers are one", async () => {
     const peer = tcp(
       { address: proxied },
@@ -343,6 +352,21 @@ describe("maxConnsPerAddress", () => {
     peers.shift().socket.destroy();
     await until("there is room", async () => (await status("192.0.2.1")) === 101);
     assert.equal(await status("192.0.2.1"), 503);
+  });
+
+  test("who polls is counted too", async () => {
+    const poll = async (address) => {
+      const path = "/socket.io/?EIO=4&transport=polling";
+      const peer = tcp(node, v1(address), `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      peers.push(peer);
+      await until("an answer", () => peer.text.includes("\r\n\r\n"));
+      return Number(peer.text.split(" ")[1]);
+    };
+    assert.equal(await poll("192.0.2.20"), 200);
+    assert.equal(await poll("192.0.2.20"), 200);
+    assert.equal(await poll("192.0.2.20"), 503);
+    assert.equal(await status("192.0.2.20"), 503);
+    assert.equal(await poll("192.0.2.21"), 200);
   });
 
   test("an IPv6 network of 64 bits is one address", async () => {

@@ -75,7 +75,8 @@ function get(node, path, options = {}) {
         res.on("end", () => resolve({ status: res.statusCode, body: Buffer.concat(chunks) }));
       });
       req.on("error", reject);
-      req.end();
+      if (options.body) req.setHeader("Content-Length", Buffer.byteLength(options.body));
+      req.end(options.body);
     }),
   );
 }
@@ -90,6 +91,43 @@ describe("over TLS", () => {
       close(client);
     });
   }
+
+  for (const [name, transports] of [
+    ["polls", ["polling"]],
+    ["polls first", ["polling", "websocket"]],
+  ]) {
+    test(`an official client that ${name}`, async () => {
+      const client = await connected(node, { transports });
+      if (transports.length > 1) {
+        await until("it has upgraded", () => client.io.engine.transport.name === "websocket");
+      }
+      for (const size of [1, 100_000, 700_000]) {
+        const text = "x".repeat(size);
+        assert.equal(await ask(client, "message-with-ack", text), text);
+      }
+      const bytes = Buffer.alloc(300_000, 7);
+      assert.deepEqual(await ask(client, "message-with-ack", bytes), bytes);
+      close(client);
+    });
+  }
+
+  test("a request behind a GET that hangs, in one record, is not forgotten", async () => {
+    const handshake = await get(node, "/socket.io/?EIO=4&transport=polling");
+    const { sid } = JSON.parse(handshake.body.toString().slice(1));
+    const path = `/socket.io/?EIO=4&transport=polling&sid=${sid}`;
+    const socket = await tls(node);
+    let text = "";
+    socket.setEncoding("latin1");
+    socket.on("data", (chunk) => (text += chunk));
+    socket.write(
+      `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\nGET /none HTTP/1.1\r\nHost: x\r\n\r\n`,
+    );
+    const post = await get(node, path, { method: "POST", body: "40" });
+    assert.equal(post.status, 200);
+    await until("the answer of the first", () => /^HTTP\/1.1 200 .*40{"sid"/s.test(text));
+    await until("the answer of the second", () => text.includes("HTTP/1.1 404 "));
+    socket.destroy();
+  });
 
   test("large messages, both ways", async () => {
     const raw = await Raw.join(node);
