@@ -30,6 +30,7 @@ static void deliver(struct delivery *d, struct socket *s)
 			return;
 		}
 	}
+	d->node->metrics.events_out++;
 	conn_send(s->conn, d->frame, d->b->flags & CLUSTER_VOLATILE);
 }
 

@@ -1,12 +1,27 @@
-/* Counters and gauges, as Prometheus reads them. One table; the exposition and the
- * reference come from it. Plain integers: one loop, one thread.
+/* Counters, gauges and histograms, as Prometheus reads them. One table; the exposition
+ * and the reference come from it. Plain integers: one loop, one thread.
  *
- * X(kind, field, name, label, help): kind COUNTER or GAUGE; label is "" or key="value".
- * Rows of one name stand together. */
+ * X(kind, field, name, label, help): kind is a row of METRICS_KINDS; label is "" or
+ * key="value". Rows of one name stand together, and the first has the help. A histogram
+ * is its BUCKETs, each with its upper bound as label ("0.005", "+Inf" last) and counting
+ * what is in it alone, and then its SUM. */
 #ifndef GATEHOUSE_GATEWAY_METRICS_H
 #define GATEHOUSE_GATEWAY_METRICS_H
 
 #include "proto/buf.h"
+
+/* X(kind, type, how the workers of one service make one number, what one second or unit
+ * is in the field). */
+#define METRICS_KINDS(X)                                                                 \
+	X(COUNTER, "counter", ADD, 1)                                                    \
+	X(COUNTER_US, "counter", ADD, 1000000)                                           \
+	X(GAUGE, "gauge", ADD, 1)                                                        \
+	X(GAUGE_MAX, "gauge", LARGEST, 1)                                                \
+	X(GAUGE_MAX_MS, "gauge", LARGEST, 1000)                                          \
+	X(GAUGE_MIN, "gauge", SMALLEST, 1)                                               \
+	X(GAUGE_MIN_MS, "gauge", SMALLEST, 1000)                                         \
+	X(BUCKET, "histogram", ADD, 1)                                                   \
+	X(SUM_MS, "histogram", ADD, 1000)
 
 /* clang-format off */
 #define METRICS_TABLE(X)                                                                  \
@@ -45,18 +60,23 @@
 	X(GAUGE, sockets, "gatehouse_sockets", "", "Sockets: connections to namespaces, open now") \
 	X(COUNTER, connects_refused, "gatehouse_connects_refused_total", "", "CONNECT packets answered with an error") \
 	X(GAUGE, rooms, "gatehouse_rooms", "", "Rooms with members on this node") \
+	X(GAUGE, memberships, "gatehouse_memberships", "", "Rooms of all sockets added up: a socket in three rooms counts three times") \
 	X(GAUGE, heap_bytes, "gatehouse_heap_bytes", "", "Memory in use on the heap") \
 	X(COUNTER, packets_in, "gatehouse_packets_received_total", "", "Engine.IO packets from clients") \
 	X(COUNTER, bytes_in, "gatehouse_received_bytes_total", "", "Payload bytes from clients") \
 	X(COUNTER, packets_out, "gatehouse_packets_sent_total", "", "Engine.IO packets handed to the kernel") \
 	X(COUNTER, bytes_out, "gatehouse_sent_bytes_total", "", "Bytes handed to the kernel") \
+	X(COUNTER, events_in, "gatehouse_events_received_total", "", "Socket.IO events from clients") \
+	X(COUNTER, events_out, "gatehouse_events_sent_total", "", "Socket.IO events for clients; an event to a room counts once for each receiver") \
+	X(COUNTER, acks_in, "gatehouse_acks_received_total", "", "Acks from clients") \
+	X(COUNTER, acks_out, "gatehouse_acks_sent_total", "", "Acks for clients") \
 	X(COUNTER, writes, "gatehouse_writes_total", "", "Writes to clients; packets sent per write tell how well they batch") \
 	X(COUNTER, outbox_dropped, "gatehouse_outbox_dropped_total", "", "Volatile events dropped for slow clients") \
 	X(COUNTER, events_unhandled, "gatehouse_events_unhandled_total", "", "Events no application knows") \
 	X(COUNTER, events_refused, "gatehouse_events_refused_total", "", "Built-in events answered with an error") \
 	X(COUNTER, events_lost, "gatehouse_events_lost_total", "", "Events without an ack that could not be published") \
 	X(COUNTER, throttled, "gatehouse_throttled_total", "", "Times a client that sent too fast was made to wait") \
-	X(GAUGE, backend_up, "gatehouse_backend_up", "", "1 while the adapter's backend is connected and subscribed") \
+	X(GAUGE_MIN, backend_up, "gatehouse_backend_up", "", "1 while the adapter's backend is connected and subscribed") \
 	X(COUNTER, backend_connects, "gatehouse_backend_connects_total", "", "Connections made to the backend") \
 	X(COUNTER, backend_gaps, "gatehouse_backend_gaps_total", "", "Times subscriptions were interrupted, so that messages may have been missed") \
 	X(COUNTER, backend_published, "gatehouse_published_total", "", "Messages the backend confirmed") \
@@ -70,7 +90,22 @@
 	X(COUNTER, backend_malformed, "gatehouse_backend_malformed_total", "", "Messages from the backend that could not be read") \
 	X(COUNTER, backend_ghosts, "gatehouse_presence_reaped_total", "", "Members of dead nodes removed by this node") \
 	X(GAUGE, backend_subscriptions, "gatehouse_backend_subscriptions", "", "Channels and patterns subscribed to") \
-	X(GAUGE, backend_rtt_us, "gatehouse_backend_rtt_microseconds", "", "Last measured round trip to the backend")
+	X(GAUGE_MAX, backend_rtt_us, "gatehouse_backend_rtt_microseconds", "", "Last measured round trip to the backend") \
+	X(BUCKET, turns_5ms, "gatehouse_loop_turn_seconds", "0.005", "How long the event loop worked from waking up until it slept again; meanwhile nobody else is served") \
+	X(BUCKET, turns_10ms, "gatehouse_loop_turn_seconds", "0.01", "") \
+	X(BUCKET, turns_25ms, "gatehouse_loop_turn_seconds", "0.025", "") \
+	X(BUCKET, turns_50ms, "gatehouse_loop_turn_seconds", "0.05", "") \
+	X(BUCKET, turns_100ms, "gatehouse_loop_turn_seconds", "0.1", "") \
+	X(BUCKET, turns_250ms, "gatehouse_loop_turn_seconds", "0.25", "") \
+	X(BUCKET, turns_1s, "gatehouse_loop_turn_seconds", "1", "") \
+	X(BUCKET, turns_more, "gatehouse_loop_turn_seconds", "+Inf", "") \
+	X(SUM_MS, turns_ms, "gatehouse_loop_turn_seconds", "", "") \
+	X(GAUGE_MAX_MS, turn_max_ms, "gatehouse_loop_turn_max_seconds", "", "The longest turn of the event loop in the last 15 to 30 seconds") \
+	X(GAUGE_MIN_MS, process_start_ms, "process_start_time_seconds", "", "When the process started, in seconds since 1970") \
+	X(COUNTER_US, process_cpu_us, "process_cpu_seconds_total", "", "User and system CPU time spent") \
+	X(GAUGE, process_rss_bytes, "process_resident_memory_bytes", "", "Resident memory") \
+	X(GAUGE_MAX, process_open_fds, "process_open_fds", "", "Open file descriptors; with workers, of the one that has most") \
+	X(GAUGE_MIN, process_max_fds, "process_max_fds", "", "File descriptors the process may open; with workers, each of them")
 /* clang-format on */
 
 struct metrics {
@@ -80,9 +115,21 @@ struct metrics {
 };
 
 /* Append the exposition (text format 0.0.4), with HELP and TYPE once per name, and
- * gatehouse_build_info{version,adapter,node}. */
+ * gatehouse_build_info{version,adapter,node}; `node` NULL: several, the label is left
+ * away. */
 void metrics_write(const struct metrics *m, const char *version, const char *adapter,
 		   const char *node, struct buf *out);
+
+/* Count a turn of the loop. */
+void metrics_count_turn(struct metrics *m, uint64_t ms);
+
+/* One of several: begin, add each, end. */
+void metrics_total_begin(struct metrics *total);
+void metrics_total_add(struct metrics *total, const struct metrics *m);
+/* Only what never goes back: what a process did counts when it is gone, what it was does
+ * not. */
+void metrics_total_add_counters(struct metrics *total, const struct metrics *m);
+void metrics_total_end(struct metrics *total);
 
 /* The reference page docs/metrics.md, from the table. */
 void metrics_reference(struct buf *out);

@@ -6,9 +6,12 @@
 
 #include "gateway/broadcast.h"
 #include "gateway/log.h"
+#include "gateway/process.h"
 #include "gateway/rooms.h"
 #include "gateway/rooms_app.h"
 #include "proto/mem.h"
+
+enum { TURN_MAX_MS = 15000 }; /* how long the longest turn is remembered at least */
 
 /* The one place where the state changes. It only goes on; who was told to stop may skip
  * lingering, but nothing after it. */
@@ -196,7 +199,8 @@ static void on_adapter_closed(void *arg)
 	struct node *n = arg;
 
 	n->adapter = NULL;
-	n->closing_handles = 2;
+	n->closing_handles = 3;
+	uv_close((uv_handle_t *)&n->check, on_handle_closed);
 	uv_close((uv_handle_t *)&n->prepare, on_handle_closed);
 	uv_close((uv_handle_t *)&n->timer, on_handle_closed);
 }
@@ -242,9 +246,41 @@ static void turn(struct node *n)
 	set_timer(n);
 }
 
+/* Runs when what woke the loop up was handled; the loop's time is from before that. */
+static void on_check(uv_check_t *check)
+{
+	struct node *n = check->data;
+
+	n->woke_ms = uv_now(n->loop);
+}
+
+/* In whole milliseconds of one clock, so that short turns are 0 or 1 and the sum is
+ * right. It costs a look at the clock, and no system call. */
+static void count_turn(struct node *n)
+{
+	uint64_t now = uv_hrtime() / 1000000, ms;
+
+	if (n->woke_ms == 0)
+		return;
+	ms = now > n->woke_ms ? now - n->woke_ms : 0;
+	metrics_count_turn(&n->metrics, ms);
+	if (now - n->turn_max_at_ms >= TURN_MAX_MS) {
+		/* Nothing woke the loop for two such times: what was is over. */
+		n->turn_max_before_ms =
+			now - n->turn_max_at_ms < 2 * TURN_MAX_MS ? n->turn_max_ms : 0;
+		n->turn_max_ms = 0;
+		n->turn_max_at_ms = now;
+	}
+	if (ms > n->turn_max_ms)
+		n->turn_max_ms = ms;
+}
+
 static void on_prepare(uv_prepare_t *prepare)
 {
-	turn(prepare->data);
+	struct node *n = prepare->data;
+
+	turn(n);
+	count_turn(n);
 }
 
 /* --- start and stop --- */
@@ -272,6 +308,7 @@ struct node *node_new(uv_loop_t *loop, const struct env *env, const struct confi
 	n->timer_at = UINT64_MAX;
 	n->drain_at = UINT64_MAX;
 	n->drained_at = UINT64_MAX;
+	n->start_wall_ms = env_wall_ms(env);
 	link_init(&n->acks);
 	link_init(&n->room_ops);
 	link_init(&n->dead_sockets);
@@ -293,6 +330,8 @@ struct node *node_new(uv_loop_t *loop, const struct env *env, const struct confi
 		adapter_add_namespace(n->adapter, n->namespaces[i].name);
 	uv_prepare_init(loop, &n->prepare);
 	n->prepare.data = n;
+	uv_check_init(loop, &n->check);
+	n->check.data = n;
 	uv_timer_init(loop, &n->timer);
 	n->timer.data = n;
 	return n;
@@ -301,6 +340,7 @@ struct node *node_new(uv_loop_t *loop, const struct env *env, const struct confi
 void node_start(struct node *n)
 {
 	uv_prepare_start(&n->prepare, on_prepare);
+	uv_check_start(&n->check, on_check);
 	adapter_open(n->adapter);
 }
 
@@ -380,7 +420,7 @@ enum err node_frame(struct node *n, const struct sio_packet *packet, struct fram
 	return err;
 }
 
-void node_metrics(struct node *n, struct buf *out)
+void node_measure(struct node *n)
 {
 	struct metrics *m = &n->metrics;
 	struct adapter_stats s = {0};
@@ -405,6 +445,15 @@ void node_metrics(struct node *n, struct buf *out)
 	m->backend_subscriptions = s.subscriptions;
 	m->backend_rtt_us = s.rtt_us;
 	m->heap_bytes = mallinfo2().uordblks;
-	metrics_write(m, GATEHOUSE_VERSION, n->adapter ? n->adapter->ops->name : "none",
-		      n->code, out);
+	m->turn_max_ms = n->turn_max_ms > n->turn_max_before_ms ? n->turn_max_ms
+								: n->turn_max_before_ms;
+	m->process_start_ms = n->start_wall_ms;
+	process_measure(m, n->conns.n);
+}
+
+void node_metrics(struct node *n, struct buf *out)
+{
+	node_measure(n);
+	metrics_write(&n->metrics, GATEHOUSE_VERSION,
+		      n->adapter ? n->adapter->ops->name : "none", n->code, out);
 }

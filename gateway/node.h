@@ -54,6 +54,7 @@ struct node {
 	struct link room_ops;	  /* joins to finish at the end of the turn */
 	struct link dead_sockets; /* to free at the end of the turn */
 	uv_prepare_t prepare;
+	uv_check_t check;
 	uv_timer_t timer;
 	uint64_t timer_at;
 	uint64_t drain_at;   /* LINGERING: when to drain */
@@ -61,7 +62,12 @@ struct node {
 			      * last words are waited for, once no conn is left */
 	enum node_state state;
 	bool backend_up;
-	uint64_t mark;	    /* number of the last broadcast */
+	uint64_t start_wall_ms;
+	uint64_t woke_ms; /* when the loop last woke up; 0: not yet */
+	uint64_t turn_max_ms, turn_max_before_ms; /* longest turn of this time, and of the
+						     one before */
+	uint64_t turn_max_at_ms;		  /* when this time began */
+	uint64_t mark;				  /* number of the last broadcast */
 	uint64_t malformed; /* broadcasts whose data could not be encoded */
 	uint64_t seed[2];
 	struct buf decode, encode, text; /* scratch: one packet in, one out, its JSON */
@@ -97,7 +103,9 @@ void node_new_id(struct node *n, char id[ID_LEN]);
 /* Encode a packet for the transports; one reference. Errors as frame_ws_sio. */
 MUST_USE enum err node_frame(struct node *n, const struct sio_packet *packet,
 			     struct frame **out);
-/* Bring the gauges up to date and write the exposition. */
+/* Bring the gauges of n->metrics up to date. */
+void node_measure(struct node *n);
+/* The same, and write the exposition. */
 void node_metrics(struct node *n, struct buf *out);
 
 #endif

@@ -64,6 +64,7 @@ static void add_member(struct room *r, struct socket *s, bool presence, bool ann
 	r->members[r->n++] = m;
 	list_push(&s->members, &m->of_socket);
 	s->rooms_n++;
+	s->ns->node->metrics.memberships++;
 }
 
 static void remove_member(struct member *m)
@@ -79,6 +80,7 @@ static void remove_member(struct member *m)
 	}
 	list_remove(&m->of_socket);
 	m->socket->rooms_n--;
+	r->ns->node->metrics.memberships--;
 	free(m);
 	drop_if_unused(r);
 }

@@ -27,6 +27,10 @@ static enum err send_packet(struct socket *s, const struct sio_packet *packet)
 
 	if (err != ERR_OK)
 		return err;
+	if (packet->type == SIO_EVENT)
+		s->ns->node->metrics.events_out++;
+	else if (packet->type == SIO_ACK)
+		s->ns->node->metrics.acks_out++;
 	conn_send(s->conn, f, false);
 	frame_unref(f);
 	return ERR_OK;
@@ -247,6 +251,7 @@ void socket_on_event(struct socket *s, const struct sio_packet *packet)
 	struct buf number = BUF_INIT;
 	bool taken = false;
 
+	ns->node->metrics.events_in++;
 	if (event_name(packet->data, &number, &e.name) != ERR_OK) {
 		conn_close(s->conn, CONN_CLOSE_PARSE_ERROR);
 		taken = true;
@@ -398,6 +403,7 @@ void socket_on_ack(struct socket *s, const struct sio_packet *packet)
 {
 	struct link *l, *tmp;
 
+	s->ns->node->metrics.acks_in++;
 	list_each(l, tmp, &s->acks)
 	{
 		struct ack *a = container_of(l, struct ack, of_socket);

@@ -79,6 +79,10 @@ describe("the operators' listener", () => {
     assert.ok(grown("gatehouse_sent_bytes_total") >= 10_000);
     assert.ok(grown("gatehouse_writes_total") >= 2);
     assert.ok(grown("gatehouse_writes_total") <= 3);
+    assert.equal(grown("gatehouse_events_received_total"), 1);
+    assert.equal(grown("gatehouse_events_sent_total"), 2);
+    assert.equal(grown("gatehouse_acks_sent_total"), 1);
+    assert.equal(during["gatehouse_memberships"], 3);
 
     close(one, two);
     await until("all are gone", async () => {
@@ -89,6 +93,24 @@ describe("the operators' listener", () => {
     const closed = 'gatehouse_conns_closed_total{reason="peer"}';
     assert.equal(end[closed] - before[closed], 2);
     assert.equal(end["gatehouse_backend_subscriptions"], before["gatehouse_backend_subscriptions"]);
+  });
+
+  test("the process and its loop are told of", async () => {
+    const before = await alone.metrics();
+    const value = (name) => before[name];
+    const fds = value("process_open_fds");
+    assert.ok(Math.abs(fds - alone.files()) <= 3, `${fds} of ${alone.files()}`);
+    assert.ok(value("process_max_fds") > fds);
+    assert.ok(value("process_resident_memory_bytes") > 1e6);
+    assert.ok(value("process_cpu_seconds_total") > 0);
+    assert.ok(Math.abs(value("process_start_time_seconds") - Date.now() / 1000) < 170);
+    const turns = (metrics) => metrics["gatehouse_loop_turn_seconds_count"];
+    assert.ok(turns(before) > 0);
+    assert.equal(turns(before), before['gatehouse_loop_turn_seconds_bucket{le="+Inf"}']);
+    const after = await alone.metrics();
+    assert.ok(turns(after) > turns(before));
+    assert.ok(after["process_cpu_seconds_total"] >= value("process_cpu_seconds_total"));
+    assert.ok(after["gatehouse_loop_turn_max_seconds"] >= 0);
   });
 
   test("each way a connection ends is counted", async () => {

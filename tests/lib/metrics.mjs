@@ -33,7 +33,10 @@ export function parseMetrics(text) {
     }
     const match =
       /^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*\})? (\S+)$/.exec(line) ?? fail(line, "not a sample");
-    const [, name, labels = "", value] = match;
+    const [, sample, labels = "", value] = match;
+    // The samples of a histogram have names of their own.
+    const family = sample.replace(/_(bucket|sum|count)$/, "");
+    const name = types[family] === "histogram" ? family : sample;
     if (labels && !/^\{([a-zA-Z_]\w*="([^"\\\n]|\\["\\n])*",?)+\}$/.test(labels)) {
       fail(line, "bad labels");
     }
@@ -47,7 +50,7 @@ export function parseMetrics(text) {
       if (current) finished.add(current);
       current = name;
     }
-    const key = name + labels;
+    const key = sample + labels;
     if (key in samples) fail(line, "the same sample twice");
     const number = Number(value.replace(/^([+-]?)Inf$/, "$1Infinity"));
     if (Number.isNaN(number) && value !== "NaN") fail(line, "not a number");

@@ -39,6 +39,90 @@ static void test_values(void)
 	buf_deinit(&out);
 }
 
+static void test_scales(void)
+{
+	struct metrics m = {.process_start_ms = 1700000000007,
+			    .process_cpu_us = 2000045,
+			    .turn_max_ms = 90};
+	struct buf out = BUF_INIT;
+	const char *text;
+
+	metrics_write(&m, "1", "redis", NULL, &out);
+	text = buf_cstr(&out);
+	CHECK(strstr(text, "\nprocess_start_time_seconds 1700000000.007\n"));
+	CHECK(strstr(text, "\nprocess_cpu_seconds_total 2.000045\n"));
+	CHECK(strstr(text, "\ngatehouse_loop_turn_max_seconds 0.090\n"));
+	CHECK(strstr(text,
+		     "\ngatehouse_build_info{version=\"1\",adapter=\"redis\"} 1\n"));
+	buf_deinit(&out);
+}
+
+static void test_turns(void)
+{
+	static const uint64_t ms[] = {0, 5, 6, 10, 25, 26, 51, 1000, 1001, 5000};
+	struct metrics m = {0};
+	struct buf out = BUF_INIT;
+	const char *text;
+
+	for (size_t i = 0; i < sizeof(ms) / sizeof(ms[0]); i++)
+		metrics_count_turn(&m, ms[i]);
+	metrics_write(&m, "1", "memory", "node", &out);
+	text = buf_cstr(&out);
+	CHECK(strstr(text, "# TYPE gatehouse_loop_turn_seconds histogram\n"
+			   "gatehouse_loop_turn_seconds_bucket{le=\"0.005\"} 2\n"
+			   "gatehouse_loop_turn_seconds_bucket{le=\"0.01\"} 4\n"
+			   "gatehouse_loop_turn_seconds_bucket{le=\"0.025\"} 5\n"
+			   "gatehouse_loop_turn_seconds_bucket{le=\"0.05\"} 6\n"
+			   "gatehouse_loop_turn_seconds_bucket{le=\"0.1\"} 7\n"
+			   "gatehouse_loop_turn_seconds_bucket{le=\"0.25\"} 7\n"
+			   "gatehouse_loop_turn_seconds_bucket{le=\"1\"} 8\n"
+			   "gatehouse_loop_turn_seconds_bucket{le=\"+Inf\"} 10\n"
+			   "gatehouse_loop_turn_seconds_count 10\n"
+			   "gatehouse_loop_turn_seconds_sum 7.124\n"));
+	buf_deinit(&out);
+}
+
+static void test_totals(void)
+{
+	const struct metrics a = {.conns_websocket = 3,
+				  .conns_opened = 10,
+				  .backend_up = 1,
+				  .backend_rtt_us = 200,
+				  .turns_10ms = 1,
+				  .turns_ms = 9,
+				  .process_cpu_us = 5};
+	const struct metrics b = {.conns_websocket = 4,
+				  .conns_opened = 20,
+				  .backend_up = 0,
+				  .backend_rtt_us = 100,
+				  .turns_10ms = 2,
+				  .turns_ms = 18,
+				  .process_cpu_us = 7};
+	struct metrics total;
+
+	metrics_total_begin(&total);
+	metrics_total_end(&total);
+	CHECK(total.backend_up == 0 && total.conns_websocket == 0);
+
+	metrics_total_begin(&total);
+	metrics_total_add(&total, &a);
+	CHECK(total.backend_up == 1);
+	metrics_total_add(&total, &b);
+	metrics_total_end(&total);
+	CHECK(total.conns_websocket == 7 && total.conns_opened == 30);
+	CHECK(total.backend_up == 0 && total.backend_rtt_us == 200);
+	CHECK(total.turns_10ms == 3 && total.turns_ms == 27);
+	CHECK(total.process_cpu_us == 12);
+
+	metrics_total_begin(&total);
+	metrics_total_add_counters(&total, &a);
+	metrics_total_add(&total, &b);
+	metrics_total_end(&total);
+	CHECK(total.conns_websocket == 4 && total.conns_opened == 30);
+	CHECK(total.backend_rtt_us == 100 && total.turns_ms == 27);
+	CHECK(total.process_cpu_us == 12);
+}
+
 /* A name that comes back after another would be refused by Prometheus, a counter is named
  * _total and a row without help must belong to the name above it. */
 static void test_table(void)
@@ -57,7 +141,7 @@ static void test_table(void)
 		bool total = n > 6 && strcmp(name + n - 6, "_total") == 0;
 		bool first = i == 0 || strcmp(rows[i - 1].name, name) != 0;
 
-		CHECK_ROW(total == (strcmp(rows[i].kind, "COUNTER") == 0), name);
+		CHECK_ROW(total == (strncmp(rows[i].kind, "COUNTER", 7) == 0), name);
 		CHECK_ROW(first == (*rows[i].help != '\0'), name);
 		CHECK_ROW(!strpbrk(rows[i].help, "\\\n|"), name);
 		CHECK_ROW(first || strcmp(rows[i].label, rows[i - 1].label) != 0, name);
@@ -73,7 +157,7 @@ static void test_reference(void)
 
 	metrics_reference(&out);
 	text = buf_cstr(&out);
-	CHECK(count(text, "| `gatehouse_conns_refused_total` | counter | "
+	CHECK(count(text, "| `gatehouse_conns_refused_total` | counter | sum | "
 			  "`reason=\"max\"`<br>`reason=\"origin\"`<br>") == 1);
 	CHECK(count(text, "`gatehouse_conns_refused_total`") == 1);
 	CHECK(count(text, "`gatehouse_build_info`") == 1);
@@ -83,6 +167,9 @@ static void test_reference(void)
 int main(void)
 {
 	test_values();
+	test_scales();
+	test_turns();
+	test_totals();
 	test_table();
 	test_reference();
 	return test_done();
