@@ -22,6 +22,7 @@ static void check_tls(struct config_load *l);
 static void check_transports(struct config_load *l);
 static void check_cors(struct config_load *l);
 static void check_redis(struct config_load *l);
+static void check_workers(struct config_load *l);
 static void check_jwt(struct config_load *l);
 static void check_namespaces(struct config_load *l);
 
@@ -43,6 +44,7 @@ void config_check(struct config_load *l)
 	check_transports(l);
 	check_cors(l);
 	check_redis(l);
+	check_workers(l);
 	check_jwt(l);
 	if (l->c->dev && !l->namespaces_given)
 		dev_namespace(l);
@@ -303,6 +305,19 @@ static void check_redis(struct config_load *l)
 		config_error(l, setting_where(l, key), "%s)", buf_cstr(&text));
 		buf_deinit(&text);
 	}
+}
+
+static void check_workers(struct config_load *l)
+{
+	const struct config *c = l->c;
+
+	if (c->workers != 1 && !c->redis && !is_wrong(l, "redis") &&
+	    !is_wrong(l, "workers"))
+		config_error(l, setting_where(l, "workers"),
+			     c->workers ? "several workers share no rooms without Redis; "
+					  "set redis, or write 1"
+					: "is 0, one for each core, and several share no "
+					  "rooms without Redis; set redis, or write 1");
 }
 
 static void take_jwt_key(struct config_load *l, const char *key, const void *p, size_t n)

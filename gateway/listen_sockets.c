@@ -35,20 +35,34 @@ static void set_send_buffer(int fd, uint64_t bytes)
 
 /* --- TCP --- */
 
-/* -1: errno says why. */
-static int open_tcp(const struct addrinfo *a, uint64_t send_buffer)
+int listen_socket_tcp(int family, uint64_t send_buffer)
 {
 	const int on = 1;
-	int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (a->ai_family == AF_INET6)
+	if (family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	set_send_buffer(fd, send_buffer);
-	if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+	return fd;
+}
+
+bool listen_socket_begin(int fd)
+{
+	return listen(fd, BACKLOG) == 0;
+}
+
+/* -1: errno says why. */
+static int open_tcp(const struct addrinfo *a, uint64_t send_buffer)
+{
+	int fd = listen_socket_tcp(a->ai_family, send_buffer);
+
+	if (fd < 0)
+		return -1;
+	if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || !listen_socket_begin(fd)) {
 		close_keeping_errno(fd);
 		return -1;
 	}
@@ -166,7 +180,7 @@ static int bind_unix(const struct config_listen *at, const struct sockaddr_un *n
 	mask = umask((mode_t)(~at->mode & 0777));
 	bound = bind(fd, (const struct sockaddr *)name, sizeof(*name)) == 0;
 	umask(mask);
-	if (!bound || listen(fd, BACKLOG) != 0 || lstat(at->path, &st) != 0) {
+	if (!bound || !listen_socket_begin(fd) || lstat(at->path, &st) != 0) {
 		if (bound)
 			unlink(at->path);
 		close_keeping_errno(fd);
@@ -234,13 +248,19 @@ enum err listen_sockets_open(const struct config_listen *at, const char *key,
 	return ERR_OK;
 }
 
-void listen_socket_close(struct listen_socket *s, const char *path)
+void listen_socket_remove(struct listen_socket *s, const char *path)
 {
 	struct stat st;
 
 	if (path && s->file_ino && lstat(path, &st) == 0 && st.st_dev == s->file_dev &&
 	    st.st_ino == s->file_ino)
 		unlink(path);
+	s->file_ino = 0;
+}
+
+void listen_socket_close(struct listen_socket *s, const char *path)
+{
+	listen_socket_remove(s, path);
 	close(s->fd);
 	*s = (struct listen_socket){.fd = -1};
 }

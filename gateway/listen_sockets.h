@@ -31,8 +31,14 @@ struct listen_sockets {
 MUST_USE enum err listen_sockets_open(const struct config_listen *at, const char *key,
 				      uint64_t send_buffer, struct listen_sockets *out,
 				      struct buf *error);
-/* Close it, and remove a unix socket's file unless another has taken its place.
+/* A TCP socket with the options that listeners have. -1: errno says why. */
+int listen_socket_tcp(int family, uint64_t send_buffer);
+/* Listen on a socket that is bound. False: errno says why. */
+bool listen_socket_begin(int fd);
+/* Remove a unix socket's file, unless another has taken its place.
  * `path`: of that file, or NULL. */
+void listen_socket_remove(struct listen_socket *s, const char *path);
+/* The same, and close it. */
 void listen_socket_close(struct listen_socket *s, const char *path);
 
 #endif

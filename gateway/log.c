@@ -15,7 +15,8 @@
 static struct {
 	enum log_level level;
 	bool json;
-} setup = {LOG_INFO, false};
+	unsigned worker;
+} setup = {LOG_INFO, false, 0};
 
 static const struct {
 	const char *text, *name;
@@ -52,6 +53,11 @@ void log_setup(enum log_level level, bool json)
 {
 	setup.level = level;
 	setup.json = json;
+}
+
+void log_set_worker(unsigned number)
+{
+	setup.worker = number;
 }
 
 bool log_enabled(enum log_level level)
@@ -105,6 +111,9 @@ static void line_begin(struct buf *line, enum log_level level, const char *id)
 	else
 		buf_printf(line, "%s.%03uZ %s %s", day, (unsigned)(now % 1000),
 			   levels[level].text, id);
+	if (setup.worker)
+		buf_printf(line, setup.json ? ",\"worker\":%u" : " worker=%u",
+			   setup.worker);
 }
 
 static void line_end(struct buf *line)

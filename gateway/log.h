@@ -18,6 +18,8 @@ enum { LOG_VALUE_MAX = 1000 };
 
 /* Set once at start. Until then: text, info. */
 void log_setup(enum log_level level, bool json);
+/* Lines of a worker have its number as their first field, `worker`; 0: none. */
+void log_set_worker(unsigned number);
 bool log_enabled(enum log_level level);
 /* From "error", "warn", "info" or "debug". False: none of these. */
 bool log_level_from(const char *name, enum log_level *level);

@@ -1,5 +1,5 @@
-/* HTTP requests: the operators' pages, WebSocket upgrades, and what all requests share.
- * Engine.IO over plain HTTP is in lws_polling.c. */
+/* HTTP requests: WebSocket upgrades, and what all requests share. Engine.IO over plain
+ * HTTP is in lws_polling.c, the operators' pages are in lws_ops.c. */
 #include "gateway/log.h"
 #include "gateway/lws_internal.h"
 #include "gateway/node.h"
@@ -274,36 +274,6 @@ static int client_request(struct lws_client *c, bool head, struct slice path)
 				       .body = SLICE_LIT("not found\n")});
 }
 
-static int ops_request(struct lws_client *c, int method, struct slice path)
-{
-	struct node *n = c->server->node;
-	struct lws_response r = {.status = 200, .type = "text/plain; charset=utf-8"};
-	struct buf body = BUF_INIT;
-	int result;
-
-	if (slice_eq(path, SLICE_LIT("/healthz"))) {
-		buf_str(&body, "ok\n");
-	} else if (slice_eq(path, SLICE_LIT("/readyz"))) {
-		bool ready = n->state == NODE_READY;
-
-		buf_str(&body, ready ? "ready\n"
-			       : node_is_stopping(n)
-				       ? "not ready: stopping\n"
-				       : "not ready: the backend was not reached yet\n");
-		r.status = ready ? 200 : 503;
-	} else if (slice_eq(path, SLICE_LIT("/metrics"))) {
-		r.type = "text/plain; version=0.0.4; charset=utf-8";
-		node_metrics(n, &body);
-	} else {
-		r.status = 404;
-		buf_str(&body, "not found; here are /healthz, /readyz and /metrics\n");
-	}
-	r.body = buf_view(&body);
-	result = lws_http_respond(c, method == LWSHUMETH_HEAD, &r);
-	buf_deinit(&body);
-	return result;
-}
-
 int lws_http_request(struct lws_client *c)
 {
 	int method;
@@ -319,6 +289,6 @@ int lws_http_request(struct lws_client *c)
 					       .headers = "Allow: GET, HEAD\r\n",
 					       .body = SLICE_LIT("GET and HEAD only\n"),
 					       .close = true});
-	return c->role == SERVER_OPS ? ops_request(c, method, path)
+	return c->role == SERVER_OPS ? lws_ops_request(c, method == LWSHUMETH_HEAD, path)
 				     : client_request(c, method == LWSHUMETH_HEAD, path);
 }

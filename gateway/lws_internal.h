@@ -126,6 +126,11 @@ void lws_polling_gone(struct lws_client *c);
 void lws_polling_init(struct server *s);
 void lws_polling_close(struct server *s);
 
+/* --- lws_ops.c --- */
+
+/* Answer an operator's GET or HEAD; the callback's return value. */
+int lws_ops_request(struct lws_client *c, bool head, struct slice path);
+
 /* --- lws_files.c --- */
 
 /* Answer with a file of the program, if one is served at `path`. False: there is none;

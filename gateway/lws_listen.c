@@ -143,7 +143,7 @@ static void log_listening(const struct config_listen *at, int fd, enum server_ro
 		  role == SERVER_OPS ? "metrics" : "", proxy);
 }
 
-void server_add_listener(struct server *s, const struct config_listen *at,
+static void add_listener(struct server *s, const struct config_listen *at,
 			 enum server_role role, const struct listen_socket *socket)
 {
 	struct listener *l = mem_zalloc(1, sizeof(*l));
@@ -180,6 +180,22 @@ enum err server_listen(struct server *s, const struct config_listen *at,
 	if (err != ERR_OK)
 		return err;
 	for (size_t i = 0; i < sockets.n; i++)
-		server_add_listener(s, at, role, &sockets.v[i]);
+		add_listener(s, at, role, &sockets.v[i]);
+	return ERR_OK;
+}
+
+enum err server_listen_on(struct server *s, const struct config_listen *at, int fd,
+			  struct buf *error)
+{
+	const struct listen_socket socket = {.fd = fd};
+
+	if (at->tls && !lws_tls_open(s, error))
+		return ERR_IO;
+	if (!listen_socket_begin(fd)) {
+		buf_printf(error, "listen: cannot listen on %s: %s", at->text,
+			   strerror(errno));
+		return ERR_IO;
+	}
+	add_listener(s, at, SERVER_CLIENTS, &socket);
 	return ERR_OK;
 }

@@ -37,7 +37,7 @@
 	X(COUNTER, handshakes_address, "gatehouse_handshakes_failed_total", "reason=\"address\"", "") \
 	X(COUNTER, handshakes_proxy_header, "gatehouse_handshakes_failed_total", "reason=\"proxy_header\"", "") \
 	X(COUNTER, handshakes_incomplete, "gatehouse_handshakes_failed_total", "reason=\"incomplete\"", "") \
-	X(GAUGE, tls_cert_expires, "gatehouse_tls_certificate_expires_seconds", "", "When the certificate of TLS listeners expires, in seconds since 1970; 0: there is none") \
+	X(GAUGE_MIN, tls_cert_expires, "gatehouse_tls_certificate_expires_seconds", "", "When the certificate of TLS listeners expires, in seconds since 1970; 0: there is none") \
 	X(COUNTER, tls_reloads, "gatehouse_tls_reloads_total", "result=\"ok\"", "Times the TLS certificate was to be read again") \
 	X(COUNTER, tls_reloads_failed, "gatehouse_tls_reloads_total", "result=\"refused\"", "") \
 	X(COUNTER, closes_peer, "gatehouse_conns_closed_total", "reason=\"peer\"", "Connections closed") \
@@ -101,6 +101,10 @@
 	X(BUCKET, turns_more, "gatehouse_loop_turn_seconds", "+Inf", "") \
 	X(SUM_MS, turns_ms, "gatehouse_loop_turn_seconds", "", "") \
 	X(GAUGE_MAX_MS, turn_max_ms, "gatehouse_loop_turn_max_seconds", "", "The longest turn of the event loop in the last 15 to 30 seconds") \
+	X(GAUGE, workers, "gatehouse_workers", "", "Processes that serve clients: workers that run and say so") \
+	X(GAUGE, workers_silent, "gatehouse_workers_silent", "", "Workers that run but did not come round for 10 s; their gauges are left out") \
+	X(GAUGE_MAX, worker_conns_max, "gatehouse_worker_conns_max", "", "Connections of the worker that has most; maxConns holds for each") \
+	X(COUNTER, worker_restarts, "gatehouse_worker_restarts_total", "", "Workers started again after they ended") \
 	X(GAUGE_MIN_MS, process_start_ms, "process_start_time_seconds", "", "When the process started, in seconds since 1970") \
 	X(COUNTER_US, process_cpu_us, "process_cpu_seconds_total", "", "User and system CPU time spent") \
 	X(GAUGE, process_rss_bytes, "process_resident_memory_bytes", "", "Resident memory") \

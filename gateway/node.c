@@ -267,7 +267,7 @@ static void count_turn(struct node *n)
 	if (now - n->turn_max_at_ms >= TURN_MAX_MS) {
 		/* Nothing woke the loop for two such times: what was is over. */
 		n->turn_max_before_ms =
-			now - n->turn_max_at_ms < 2 * TURN_MAX_MS ? n->turn_max_ms : 0;
+			(now - n->turn_max_at_ms) / 2 < TURN_MAX_MS ? n->turn_max_ms : 0;
 		n->turn_max_ms = 0;
 		n->turn_max_at_ms = now;
 	}
@@ -281,6 +281,33 @@ static void on_prepare(uv_prepare_t *prepare)
 
 	turn(n);
 	count_turn(n);
+}
+
+/* --- what operators see --- */
+
+static void on_metrics(void *arg, struct buf *out)
+{
+	struct node *n = arg;
+
+	node_measure(n);
+	metrics_write(&n->metrics, GATEHOUSE_VERSION,
+		      n->adapter ? n->adapter->ops->name : "none", n->code, out);
+}
+
+/* That it answers says it all. */
+static const char *unhealthy(void *arg)
+{
+	(void)arg;
+	return NULL;
+}
+
+static const char *unready(void *arg)
+{
+	const struct node *n = arg;
+
+	if (n->state == NODE_READY)
+		return NULL;
+	return node_is_stopping(n) ? "stopping" : "the backend was not reached yet";
 }
 
 /* --- start and stop --- */
@@ -328,6 +355,7 @@ struct node *node_new(uv_loop_t *loop, const struct env *env, const struct confi
 	n->adapter = new_adapter(n);
 	for (size_t i = 0; i < config->namespaces_n; i++)
 		adapter_add_namespace(n->adapter, n->namespaces[i].name);
+	n->ops = (struct ops_source){unhealthy, unready, on_metrics, n};
 	uv_prepare_init(loop, &n->prepare);
 	n->prepare.data = n;
 	uv_check_init(loop, &n->check);
@@ -448,12 +476,7 @@ void node_measure(struct node *n)
 	m->turn_max_ms = n->turn_max_ms > n->turn_max_before_ms ? n->turn_max_ms
 								: n->turn_max_before_ms;
 	m->process_start_ms = n->start_wall_ms;
+	m->workers = 1;
+	m->worker_conns_max = n->conns.n;
 	process_measure(m, n->conns.n);
-}
-
-void node_metrics(struct node *n, struct buf *out)
-{
-	node_measure(n);
-	metrics_write(&n->metrics, GATEHOUSE_VERSION,
-		      n->adapter ? n->adapter->ops->name : "none", n->code, out);
 }

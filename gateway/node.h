@@ -13,6 +13,7 @@
 #include "gateway/metrics.h"
 #include "gateway/move.h"
 #include "gateway/namespace.h"
+#include "gateway/ops.h"
 #include "gateway/polling.h"
 #include "gateway/relay.h"
 #include "gateway/upgrade.h"
@@ -73,6 +74,7 @@ struct node {
 	struct buf decode, encode, text; /* scratch: one packet in, one out, its JSON */
 	struct json_bins bins;
 	struct metrics metrics;
+	struct ops_source ops; /* what operators see of it; the supervisor puts its own */
 	const struct node_stop_events *stop_events;
 	void *stop_arg;
 	unsigned closing_handles;
@@ -105,7 +107,5 @@ MUST_USE enum err node_frame(struct node *n, const struct sio_packet *packet,
 			     struct frame **out);
 /* Bring the gauges of n->metrics up to date. */
 void node_measure(struct node *n);
-/* The same, and write the exposition. */
-void node_metrics(struct node *n, struct buf *out);
 
 #endif

@@ -8,6 +8,8 @@
 #include "gateway/log.h"
 #include "gateway/node.h"
 #include "gateway/server.h"
+#include "gateway/supervisor.h"
+#include "gateway/worker.h"
 
 enum {
 	APPS_MAX = 16,
@@ -20,7 +22,9 @@ struct program {
 	struct config config;
 	struct node *node;
 	struct server *server;
+	struct worker worker;
 	uv_signal_t sigterm, sigint, sighup;
+	bool signalled;
 };
 
 static void on_drain(void *arg)
@@ -34,6 +38,8 @@ static void on_stopped(void *arg)
 {
 	struct program *p = arg;
 
+	if (p->worker.number)
+		worker_stop(&p->worker);
 	server_close(p->server);
 }
 
@@ -50,19 +56,40 @@ static void on_sighup(uv_signal_t *handle, int signal)
 	server_reload(p->server);
 }
 
+static void stop(struct program *p)
+{
+	uv_unref((uv_handle_t *)&p->sigterm);
+	uv_unref((uv_handle_t *)&p->sigint);
+	node_stop(p->node, &stop_events, p);
+}
+
+/* To a worker the first signal may come after its supervisor told it to stop: what ends a
+ * whole service is often sent to all its processes. */
 static void on_signal(uv_signal_t *handle, int signal)
 {
 	struct program *p = handle->data;
 
-	if (node_is_stopping(p->node)) {
+	if (p->signalled) {
 		log_event(LOG_WARN, "killed",
 			  "signal=%d msg=second signal, ending at once", signal);
 		exit(1);
 	}
+	p->signalled = true;
+	if (node_is_stopping(p->node))
+		return;
 	log_event(LOG_INFO, "stopping", "signal=%d conns=%zu", signal, p->node->conns.n);
-	uv_unref((uv_handle_t *)&p->sigterm);
-	uv_unref((uv_handle_t *)&p->sigint);
-	node_stop(p->node, &stop_events, p);
+	stop(p);
+}
+
+/* The supervisor has closed our pipe, or is no more. */
+static void on_alone(void *arg)
+{
+	struct program *p = arg;
+
+	if (node_is_stopping(p->node))
+		return;
+	log_event(LOG_INFO, "stopping", "by=supervisor conns=%zu", p->node->conns.n);
+	stop(p);
 }
 
 /* As many descriptors as are configured, if we may; say so if that is fewer. Before lws
@@ -86,16 +113,44 @@ static void set_file_limit(const struct config *c)
 			  (unsigned long long)limit.rlim_max, (unsigned long long)need);
 }
 
-static bool listen_all(struct program *p)
+static enum err listen_alone(struct program *p, struct buf *error)
 {
 	const struct config *c = &p->config;
-	struct buf error = BUF_INIT;
 	enum err err = ERR_OK;
 
 	for (size_t i = 0; i < c->listen.n && err == ERR_OK; i++)
-		err = server_listen(p->server, &c->listen_at[i], SERVER_CLIENTS, &error);
+		err = server_listen(p->server, &c->listen_at[i], SERVER_CLIENTS, error);
 	if (err == ERR_OK && c->ops_listen)
-		err = server_listen(p->server, &c->ops_at, SERVER_OPS, &error);
+		err = server_listen(p->server, &c->ops_at, SERVER_OPS, error);
+	return err;
+}
+
+/* On what the supervisor opened. It has read the same settings, unless they were changed
+ * since. */
+static enum err listen_as_worker(struct program *p, struct buf *error)
+{
+	const struct config *c = &p->config;
+	const struct worker *w = &p->worker;
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < w->sockets_n && err == ERR_OK; i++) {
+		if (w->entries[i] >= c->listen.n) {
+			buf_str(error, "listen: has fewer addresses than it had when the "
+				       "supervisor started; restart that");
+			return ERR_IO;
+		}
+		err = server_listen_on(p->server, &c->listen_at[w->entries[i]],
+				       WORKER_FD_SOCKETS + (int)i, error);
+	}
+	return err;
+}
+
+static bool listen_all(struct program *p)
+{
+	struct buf error = BUF_INIT;
+	enum err err =
+		p->worker.number ? listen_as_worker(p, &error) : listen_alone(p, &error);
+
 	if (err != ERR_OK) {
 		/* Those that did open leave no socket files behind. */
 		server_close_listeners(p->server, SERVER_CLIENTS);
@@ -140,6 +195,8 @@ static bool start(struct program *p, const struct app_ops *const *apps)
 		watch(p, &p->sighup, on_sighup, SIGHUP);
 		uv_unref((uv_handle_t *)&p->sighup);
 	}
+	if (p->worker.number)
+		worker_start(&p->worker, p->node, on_alone, p);
 	node_start(p->node);
 	return true;
 }
@@ -190,6 +247,8 @@ int gatehouse_run(int argc, char **argv, const struct app_ops *const *apps)
 	for (size_t i = 0; i < APPS_MAX && apps[i]; i++)
 		names[i] = apps[i]->name;
 	signal(SIGPIPE, SIG_IGN);
+	if (worker_inherit(&p->worker))
+		log_set_worker(p->worker.number);
 	switch (config_load(&p->config, argc, argv, environ, names, &out, &errors)) {
 	case CONFIG_DONE:
 		fputs(buf_cstr(&out), stdout);
@@ -201,7 +260,11 @@ int gatehouse_run(int argc, char **argv, const struct app_ops *const *apps)
 	case CONFIG_RUN:
 		log_setup(level_of(p->config.log_level),
 			  strcmp(p->config.log_format, "json") == 0);
-		code = run(p, apps);
+		if (!p->worker.number && supervisor_workers(&p->config) > 1)
+			code = supervisor_run(&p->config, supervisor_workers(&p->config),
+					      argv);
+		else
+			code = run(p, apps);
 		break;
 	}
 	buf_deinit(&out);

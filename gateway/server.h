@@ -13,7 +13,7 @@ struct server;
 
 enum server_role {
 	SERVER_CLIENTS, /* Socket.IO and the chat page */
-	SERVER_OPS,	/* /healthz, /readyz, /metrics */
+	SERVER_OPS,	/* /healthz, /readyz, /metrics (ops.h) */
 };
 
 /* Not listening yet. NULL: libwebsockets could not start; the log says why. */
@@ -25,10 +25,10 @@ bool server_self_test(struct server *s);
  * says what is wrong. `at` is of the configuration. */
 MUST_USE enum err server_listen(struct server *s, const struct config_listen *at,
 				enum server_role role, struct buf *error);
-/* Listen on a socket that was opened, here or by another process; it is now the server's.
- * For one with TLS lws_tls_open must have been called, which server_listen does. */
-void server_add_listener(struct server *s, const struct config_listen *at,
-			 enum server_role role, const struct listen_socket *socket);
+/* Listen on a socket that another process opened for clients; it is now the server's, but
+ * a unix socket's file is not. Errors as above. */
+MUST_USE enum err server_listen_on(struct server *s, const struct config_listen *at,
+				   int fd, struct buf *error);
 /* Read the files of tlsCert and tlsKey again. Connections go on; handshakes from now on
  * get the new certificate, or the old one if the new one is of no use: the log says so.
  */

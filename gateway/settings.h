@@ -47,6 +47,8 @@
 	  "How many bytes of publishes may be unanswered; more fail at once")             \
 	X(INT, presence_lease_ms, "presenceLease", MS, 1000, 600000, "15s", NULL,         \
 	  "How long the members of a killed node may stay listed in rooms")               \
+	X(INT, workers, "workers", COUNT, 0, 256, "1", NULL,                              \
+	  "Processes that serve clients together on this machine, one for a core; 0: as many as there are cores; more than one need redis; limits such as maxConns are for each") \
 	X(STR, path, "path", NONE, 0, 0, "/socket.io/", NULL,                             \
 	  "URL path of Socket.IO requests")                                               \
 	X(INT, ping_interval_ms, "pingInterval", MS, 100, 3600000, "25s", NULL,           \

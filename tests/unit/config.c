@@ -413,6 +413,13 @@ static const struct {
 	{"back-off from above", NULL, "", "--dev|--redis-backoff-max|50",
 	 "--redis-backoff-max: redisBackoffMin (100ms) is longer than redisBackoffMax "
 	 "(50ms)\n"},
+	/* workers */
+	{"workers without redis", "workers: 3\n", "", "--dev",
+	 "conf.yaml:1: workers: several workers share no rooms without Redis; set redis, "
+	 "or write 1\n"},
+	{"a worker for each core without redis", NULL, "", "--dev|--workers|0",
+	 "--workers: is 0, one for each core, and several share no rooms without Redis; "
+	 "set redis, or write 1\n"},
 	/* tokens */
 	{"short secret", NULL, "", "--dev|--jwt-secret|hunter2",
 	 "--jwt-secret: the secret has 7 bytes; HS256 wants 32 or more, such as "

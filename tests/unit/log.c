@@ -209,6 +209,17 @@ static void test_text(void)
 	CHECK(text_char(SLICE_EMPTY, NULL) == 0);
 }
 
+static void test_worker(void)
+{
+	log_set_worker(12);
+	LOGGED(" INFO e worker=12 a=1",
+	       "\"level\":\"info\",\"event\":\"e\",\"worker\":12,\"a\":1", LOG_INFO, "e",
+	       "a=%d", 1);
+	log_set_worker(0);
+	LOGGED(" INFO e a=1", "\"level\":\"info\",\"event\":\"e\",\"a\":1", LOG_INFO, "e",
+	       "a=%d", 1);
+}
+
 int main(void)
 {
 	test_text();
@@ -217,5 +228,6 @@ int main(void)
 	test_ready_fields();
 	test_long();
 	test_levels();
+	test_worker();
 	return test_done();
 }
