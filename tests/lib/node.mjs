@@ -63,8 +63,13 @@ export class Node {
 
   spawn() {
     // JSON is YAML too.
-    const file = join(scratchDirectory(), "gatehouse.yaml");
-    writeFileSync(file, JSON.stringify(this.config, null, 2));
+    this.file = join(scratchDirectory(), "gatehouse.yaml");
+    writeFileSync(this.file, JSON.stringify(this.config, null, 2));
+    this.spawnWith(this.file);
+  }
+
+  // With a configuration file of the test's own.
+  spawnWith(file) {
     const [command, ...args] = [...this.wrap, this.binary, "--config", file];
     this.process = new Process(this.name, command, args, {
       ASAN_OPTIONS: "abort_on_error=0:detect_leaks=1:exitcode=99",
