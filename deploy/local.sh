@@ -7,7 +7,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 usage() {
 	cat <<'END'
-usage: deploy/local.sh [--port N] [--nodes N] [--no-build] [--build-dir DIR]
+usage: deploy/local.sh [--port N] [--nodes N] [--workers N] [--no-build] [--build-dir DIR]
 
 Installs what is missing, builds, and starts a cluster on this machine: a private Redis,
 Gatehouse nodes, and HAProxy in front of them. Ctrl-C stops everything and leaves nothing
@@ -15,6 +15,8 @@ behind. Everything listens on the loopback only, with open rooms: it is for tryi
 
   --port N         where to find the chat page (default 3000)
   --nodes N        how many nodes, 1 to 16 (default 3)
+  --workers N      processes of each node, 1 to 16 (default 1): nodes as on machines with
+                   several cores
   --no-build       install and build nothing; use the program that is there
   --build-dir DIR  where the program is built (default build/release)
 
@@ -24,6 +26,7 @@ END
 
 port=3000
 nodes=3
+workers=1
 build=yes
 build_dir=$root/build/release
 
@@ -35,11 +38,12 @@ number() { # <option> <value> <min> <max>
 
 while [ $# -gt 0 ]; do
 	case $1 in
-	--port | --nodes | --build-dir)
+	--port | --nodes | --workers | --build-dir)
 		[ $# -ge 2 ] || fail "$1 needs a value." "See deploy/local.sh --help."
 		case $1 in
 		--port) number "$1" "$2" 1 65535 && port=$((10#$2)) ;;
 		--nodes) number "$1" "$2" 1 16 && nodes=$((10#$2)) ;;
+		--workers) number "$1" "$2" 1 16 && workers=$((10#$2)) ;;
 		--build-dir) build_dir=$2 ;;
 		esac
 		shift 2
@@ -236,7 +240,7 @@ start_nodes() {
 		free_port && at=$free
 		free_port && ops=$free
 		start "node$i" "$program" --dev --listen "127.0.0.1:$at" --ops-listen "127.0.0.1:$ops" \
-			--redis "unix://$dir/redis.sock"
+			--redis "unix://$dir/redis.sock" --workers "$workers"
 		node_at[i]=$at
 		node_ops[i]=$ops
 	done

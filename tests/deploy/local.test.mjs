@@ -137,11 +137,15 @@ describe("deploy/local.sh", () => {
     assert.doesNotMatch(script.output, /did not end within|ended with exit code/);
   });
 
-  it("takes its processes along when it is killed", async () => {
-    const script = run("--port", String(await freePort()), "--nodes", "1");
+  it("takes its processes along when it is killed, workers too", async () => {
+    const port = await freePort();
+    const script = run("--port", String(port), "--nodes", "1", "--workers", "2");
     await started(script);
+    const ada = await client(port, "ada");
+    ada.close();
     const directory = script.output.match(/Logs: (\S+)\/\*\.log/)[1];
     const pids = descendants(script.pid);
+    assert.ok(pids.length >= 5, "Redis, a node with two workers, HAProxy");
     await script.stop("SIGKILL");
     await until("they are gone", () => pids.filter(runs).length === 0);
     rmSync(directory, { recursive: true }); // which nobody was left to remove
@@ -183,6 +187,7 @@ describe("deploy/local.sh", () => {
       [["--prot", "3000"], /Unknown option '--prot'/],
       [["--port", "http"], /--port takes a number from 1 to 65535, not 'http'/],
       [["--nodes", "0"], /--nodes takes a number from 1 to 16, not '0'/],
+      [["--workers", "many"], /--workers takes a number from 1 to 16, not 'many'/],
       [["--port"], /--port needs a value/],
     ]) {
       const script = run(...args);
