@@ -461,7 +461,7 @@ static int on_get(struct lws_client *c, const struct eio_query *q)
 		return respond_empty(c, 503, false, true);
 	}
 	if (q->sid.n == 0 && lws_http_address_full(c))
-		return respond_empty(c, 503, false);
+		return respond_empty(c, 503, false, true);
 	return dispatch(exchange_new(c, q));
 }
 
