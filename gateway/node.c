@@ -441,7 +441,7 @@ void node_new_id(struct node *n, char id[ID_LEN])
 
 enum err node_frame(struct node *n, const struct sio_packet *packet, struct frame **out)
 {
-	enum err err = frame_ws_sio(packet, &n->text, &n->bins, out);
+	enum err err = frame_ws_sio(packet, FRAME_JSON, &n->text, &n->bins, out);
 
 	buf_clear(&n->text);
 	buf_trim(&n->text, NODE_SCRATCH_KEEP);

@@ -3,9 +3,13 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "proto/base64.h"
 #include "proto/eio.h"
 #include "proto/mem.h"
+#include "proto/sio_msgpack.h"
 #include "proto/ws.h"
+
+enum { V3_MESSAGE = 4 }; /* the type of a binary packet as a byte */
 
 struct frame *frame_new(size_t n, uint32_t packets)
 {
@@ -63,34 +67,94 @@ struct frame *frame_ws_eio(char type, struct slice data)
 	return f;
 }
 
-enum err frame_ws_sio(const struct sio_packet *packet, struct buf *scratch,
-		      struct json_bins *bins, struct frame **out)
+/* How a binary frame reaches the client. */
+enum wire { WIRE_V4, WIRE_V3, WIRE_V3_BASE64 };
+
+static enum wire wire_of(enum frame_encoding encoding)
 {
-	enum err err;
+	switch (encoding) {
+	case FRAME_JSON:
+	case FRAME_MSGPACK:
+		return WIRE_V4;
+	case FRAME_JSON_V3:
+	case FRAME_MSGPACK_V3:
+		return WIRE_V3;
+	case FRAME_JSON_V3_BASE64:
+	case FRAME_MSGPACK_V3_BASE64:
+		return WIRE_V3_BASE64;
+	case FRAME_ENCODINGS:
+		break;
+	}
+	assert(false);
+	return WIRE_V4;
+}
+
+/* The payload of the frame for a binary of `n` bytes. */
+static size_t binary_size(enum wire wire, size_t n)
+{
+	return wire == WIRE_V4 ? n : wire == WIRE_V3 ? 1 + n : 2 + base64_n(n);
+}
+
+static uint8_t *put_binary(uint8_t *p, enum wire wire, struct slice bytes)
+{
+	struct buf text = BUF_INIT;
+
+	p = put_header(p, wire == WIRE_V3_BASE64 ? WS_TEXT : WS_BINARY,
+		       binary_size(wire, bytes.n));
+	if (wire == WIRE_V3)
+		*p++ = V3_MESSAGE;
+	if (wire != WIRE_V3_BASE64)
+		return put(p, bytes);
+	buf_str(&text, "b4");
+	base64_encode(bytes, &text);
+	p = put(p, buf_view(&text));
+	buf_deinit(&text);
+	return p;
+}
+
+/* One text frame, unless it is empty, and the binaries. */
+static struct frame *assemble(enum wire wire, struct slice text,
+			      const struct slice *binaries, size_t binaries_n)
+{
 	struct frame *f;
 	uint8_t *p;
-	size_t n;
+	size_t n = text.n ? ws_size(text.n) : 0;
+
+	assert(binaries_n < UINT32_MAX);
+	for (size_t i = 0; i < binaries_n; i++)
+		n += ws_size(binary_size(wire, binaries[i].n));
+	f = frame_new(n, (uint32_t)(text.n > 0) + (uint32_t)binaries_n);
+	p = f->bytes;
+	if (text.n) {
+		p = put_header(p, WS_TEXT, text.n);
+		p = put(p, text);
+	}
+	for (size_t i = 0; i < binaries_n; i++)
+		p = put_binary(p, wire, binaries[i]);
+	assert(p == f->bytes + f->n);
+	return f;
+}
+
+enum err frame_ws_sio(const struct sio_packet *packet, enum frame_encoding encoding,
+		      struct buf *scratch, struct json_bins *bins, struct frame **out)
+{
+	enum wire wire = wire_of(encoding);
+	struct slice message;
+	enum err err;
 
 	buf_clear(scratch);
 	bins->n = 0;
-	buf_byte(scratch, EIO_MESSAGE);
-	err = sio_encode(packet, scratch, bins);
-	if (err)
-		goto out;
-	assert(bins->n < UINT32_MAX);
-	n = ws_size(scratch->n);
-	for (size_t i = 0; i < bins->n; i++)
-		n += ws_size(bins->v[i].n);
-	f = frame_new(n, 1 + (uint32_t)bins->n);
-	p = put_header(f->bytes, WS_TEXT, scratch->n);
-	p = put(p, buf_view(scratch));
-	for (size_t i = 0; i < bins->n; i++) {
-		p = put_header(p, WS_BINARY, bins->v[i].n);
-		p = put(p, bins->v[i]);
+	if (encoding >= FRAME_MSGPACK) {
+		err = sio_msgpack_encode(packet, scratch);
+		message = buf_view(scratch);
+		if (!err)
+			*out = assemble(wire, SLICE_EMPTY, &message, 1);
+	} else {
+		buf_byte(scratch, EIO_MESSAGE);
+		err = sio_encode(packet, scratch, bins);
+		if (!err)
+			*out = assemble(wire, buf_view(scratch), bins->v, bins->n);
 	}
-	assert(p == f->bytes + f->n);
-	*out = f;
-out:
 	buf_clear(scratch);
 	bins->n = 0;
 	return err;

@@ -30,11 +30,26 @@ static inline struct slice frame_view(const struct frame *f)
 
 /* An Engine.IO packet (type and data) as one WebSocket text frame. */
 struct frame *frame_ws_eio(char type, struct slice data);
-/* A Socket.IO packet as WebSocket frames: a text frame "4…" and one binary frame for each
- * attachment. Errors as sio_encode; *out is written on success, one reference. `scratch`
- * and `bins` are working memory, cleared first, so `packet` must not borrow from them;
- * they hold nothing afterwards. */
-MUST_USE enum err frame_ws_sio(const struct sio_packet *packet, struct buf *scratch,
+
+/* What a client takes. JSON: a text frame "4…" and one binary frame for each attachment.
+ * MSGPACK: one binary frame. For an Engine.IO 3 client (V3) binary frames begin with a
+ * type too, the byte 4; BASE64 is for one that can't take them, with text frames "b4…"
+ * instead. */
+enum frame_encoding {
+	FRAME_JSON,
+	FRAME_JSON_V3,
+	FRAME_JSON_V3_BASE64,
+	FRAME_MSGPACK,
+	FRAME_MSGPACK_V3,
+	FRAME_MSGPACK_V3_BASE64,
+	FRAME_ENCODINGS
+};
+
+/* A Socket.IO packet as WebSocket frames. Errors as sio_encode, or as sio_msgpack_encode;
+ * *out is written on success, one reference. `scratch` and `bins` are working memory,
+ * cleared first, so `packet` must not borrow from them; they hold nothing afterwards. */
+MUST_USE enum err frame_ws_sio(const struct sio_packet *packet,
+			       enum frame_encoding encoding, struct buf *scratch,
 			       struct json_bins *bins, struct frame **out);
 
 #endif

@@ -27,7 +27,7 @@ struct sio_decoder {
 struct head {
 	enum sio_type type; /* as on the wire */
 	size_t due;
-	struct slice nsp;
+	struct slice nsp, query;
 	bool has_id;
 	uint64_t id;
 	struct slice payload;
@@ -35,7 +35,6 @@ struct head {
 
 static enum err parse_head(struct slice text, const struct sio_limits *limits,
 			   struct head *h);
-static bool payload_ok(enum sio_type type, struct slice data);
 static void assembly_free(struct assembly *a);
 
 static bool is_binary(enum sio_type type)
@@ -85,6 +84,7 @@ static void finish(const struct head *h, struct buf *scratch, struct sio_packet 
 	size_t data_n = scratch->n;
 
 	buf_slice(scratch, h->nsp);
+	buf_slice(scratch, h->query);
 	*packet = (struct sio_packet){
 		.type = h->type == SIO_BINARY_EVENT ? SIO_EVENT
 			: h->type == SIO_BINARY_ACK ? SIO_ACK
@@ -93,6 +93,7 @@ static void finish(const struct head *h, struct buf *scratch, struct sio_packet 
 		.has_id = h->has_id,
 		.id = h->id,
 		.data = data_n ? slice_of(scratch->p, data_n) : SLICE_EMPTY,
+		.query = slice_of(scratch->p + data_n + h->nsp.n, h->query.n),
 	};
 }
 
@@ -106,7 +107,7 @@ static enum err read_payload(const struct head *h, struct assembly *a,
 
 	if (h->payload.n)
 		err = json_to_mp(h->payload, is_binary(h->type) ? &bins : NULL, scratch);
-	if (!err && !payload_ok(h->type, buf_view(scratch)))
+	if (!err && !sio_payload_ok(h->type, buf_view(scratch)))
 		err = ERR_SYNTAX;
 	return err;
 }
@@ -236,11 +237,12 @@ static enum err take_due(struct slice *s, size_t max, size_t *due)
 	return ERR_OK;
 }
 
-static enum err take_nsp(struct slice *s, struct slice *nsp)
+static enum err take_nsp(struct slice *s, struct slice *nsp, struct slice *query)
 {
-	const uint8_t *comma, *query;
+	const uint8_t *comma, *mark;
 	struct slice name;
 
+	*query = SLICE_EMPTY;
 	if (!s->n || s->p[0] != '/') {
 		*nsp = SLICE_LIT("/");
 		return ERR_OK;
@@ -251,8 +253,10 @@ static enum err take_nsp(struct slice *s, struct slice *nsp)
 	if (!utf8_ok(name))
 		return ERR_SYNTAX;
 	*s = slice_skip(*s, comma ? name.n + 1 : name.n);
-	query = memchr(name.p, '?', name.n);
-	*nsp = query ? slice_of(name.p, (size_t)(query - name.p)) : name;
+	mark = memchr(name.p, '?', name.n);
+	*nsp = mark ? slice_of(name.p, (size_t)(mark - name.p)) : name;
+	if (mark)
+		*query = slice_skip(name, nsp->n + 1);
 	return ERR_OK;
 }
 
@@ -270,7 +274,7 @@ static enum err parse_head(struct slice text, const struct sio_limits *limits,
 	if (is_binary(h->type))
 		err = take_due(&text, limits->attachments_max, &h->due);
 	if (!err)
-		err = take_nsp(&text, &h->nsp);
+		err = take_nsp(&text, &h->nsp, &h->query);
 	if (err)
 		return err;
 	if (take_digits(&text, SIO_ACK_ID_MAX, &h->id, &digits))
@@ -280,7 +284,7 @@ static enum err parse_head(struct slice text, const struct sio_limits *limits,
 	return ERR_OK;
 }
 
-static bool payload_ok(enum sio_type type, struct slice data)
+bool sio_payload_ok(enum sio_type type, struct slice data)
 {
 	struct mp_cursor c = mp_cursor_of(data);
 	struct mp_value v;

@@ -28,8 +28,9 @@ struct sio_packet {
 	struct slice nsp; /* without the query some clients append ("/a?b=c" is "/a") */
 	bool has_id;
 	uint64_t id;
-	struct slice data; /* encoded value; empty if the packet had none. A decoded
-			    * EVENT or ACK has one: an array */
+	struct slice data;  /* encoded value; empty if the packet had none. A decoded
+			     * EVENT or ACK has one: an array */
+	struct slice query; /* what was cut off nsp, without '?'; not written again */
 };
 
 /* A packet being put together. One per conn; small while idle. */
@@ -75,6 +76,9 @@ bool sio_event_name_ok(struct slice name);
  * use, or a finite number? What follows the name is not looked at. Official clients close
  * the connection over an event of which this does not hold. */
 bool sio_event_ok(struct slice data);
+
+/* May a packet of this type have this payload (empty: none)? */
+bool sio_payload_ok(enum sio_type type, struct slice data);
 
 /* Append the text of a packet (without Engine.IO's "4") to `text` and its attachments,
  * which borrow from packet->data, to `bins`, which must be empty (assert), since the

@@ -48,7 +48,7 @@ static void check_frame(const struct sio_packet *packet, struct slice text,
 	struct buf want = BUF_INIT, message = BUF_INIT, scratch = BUF_INIT;
 	struct json_bins working = {NULL, 0, 0};
 	struct frame *f;
-	enum err err = frame_ws_sio(packet, &scratch, &working, &f);
+	enum err err = frame_ws_sio(packet, FRAME_JSON, &scratch, &working, &f);
 
 	assert(!err);
 	buf_str(&message, "4");

@@ -46,28 +46,42 @@ static void test_sio(void)
 		struct slice bytes;
 	} rows[] = {
 		{"event",
-		 {SIO_EVENT, SLICE_INIT("/"), false, 0, SLICE_INIT("\x91\xa2hi")},
+		 {.type = SIO_EVENT,
+		  .nsp = SLICE_INIT("/"),
+		  .has_id = false,
+		  .id = 0,
+		  .data = SLICE_INIT("\x91\xa2hi")},
 		 ERR_OK,
 		 1,
 		 SLICE_INIT("\x81\x08"
 			    "42[\"hi\"]")},
 		{"ack in a namespace",
-		 {SIO_ACK, SLICE_INIT("/a"), true, 12, SLICE_INIT("\x90")},
+		 {.type = SIO_ACK,
+		  .nsp = SLICE_INIT("/a"),
+		  .has_id = true,
+		  .id = 12,
+		  .data = SLICE_INIT("\x90")},
 		 ERR_OK,
 		 1,
 		 SLICE_INIT("\x81\x09"
 			    "43/a,12[]")},
 		{"connect",
-		 {SIO_CONNECT, SLICE_INIT("/"), false, 0,
-		  SLICE_INIT("\x81\xa3sid\xa3xyz")},
+		 {.type = SIO_CONNECT,
+		  .nsp = SLICE_INIT("/"),
+		  .has_id = false,
+		  .id = 0,
+		  .data = SLICE_INIT("\x81\xa3sid\xa3xyz")},
 		 ERR_OK,
 		 1,
 		 SLICE_INIT("\x81\x0f"
 			    "40{\"sid\":\"xyz\"}")},
 		{"attachments",
-		 {SIO_EVENT, SLICE_INIT("/"), false, 0,
-		  SLICE_INIT("\x94\xa1"
-			     "a\xc4\x02\x01\x02\xc4\x00\xc4\x01z")},
+		 {.type = SIO_EVENT,
+		  .nsp = SLICE_INIT("/"),
+		  .has_id = false,
+		  .id = 0,
+		  .data = SLICE_INIT("\x94\xa1"
+				     "a\xc4\x02\x01\x02\xc4\x00\xc4\x01z")},
 		 ERR_OK,
 		 4,
 		 SLICE_INIT("\x81\x63"
@@ -76,9 +90,12 @@ static void test_sio(void)
 			    "{\"_placeholder\":true,\"num\":2}]"
 			    "\x82\x02\x01\x02\x82\x00\x82\x01z")},
 		{"malformed",
-		 {SIO_EVENT, SLICE_INIT("/"), false, 0,
-		  SLICE_INIT("\x92\xa1"
-			     "a")},
+		 {.type = SIO_EVENT,
+		  .nsp = SLICE_INIT("/"),
+		  .has_id = false,
+		  .id = 0,
+		  .data = SLICE_INIT("\x92\xa1"
+				     "a")},
 		 ERR_TRUNCATED,
 		 0,
 		 SLICE_INIT("")},
@@ -91,7 +108,7 @@ static void test_sio(void)
 		enum err err;
 
 		buf_str(&scratch, "left over");
-		err = frame_ws_sio(&rows[i].packet, &scratch, &bins, &f);
+		err = frame_ws_sio(&rows[i].packet, FRAME_JSON, &scratch, &bins, &f);
 		CHECK_ROW(err == rows[i].err, rows[i].name);
 		CHECK_ROW(scratch.n == 0 && bins.n == 0, rows[i].name);
 		CHECK_ROW((f != NULL) == !rows[i].err, rows[i].name);
@@ -99,6 +116,63 @@ static void test_sio(void)
 			continue;
 		CHECK_ROW(f->refs == 1 && f->packets == rows[i].packets, rows[i].name);
 		CHECK_SLICE(frame_view(f), rows[i].bytes, rows[i].name);
+		frame_unref(f);
+	}
+	buf_deinit(&scratch);
+	json_bins_deinit(&bins);
+}
+
+static void test_encodings(void)
+{
+	static const struct {
+		enum frame_encoding encoding;
+		uint32_t packets;
+		struct slice bytes;
+	} rows[] = {
+		{FRAME_JSON, 2,
+		 SLICE_INIT("\x81\x27"
+			    "451-[\"a\",{\"_placeholder\":true,\"num\":0}]"
+			    "\x82\x02xy")},
+		{FRAME_JSON_V3, 2,
+		 SLICE_INIT("\x81\x27"
+			    "451-[\"a\",{\"_placeholder\":true,\"num\":0}]"
+			    "\x82\x03\4xy")},
+		{FRAME_JSON_V3_BASE64, 2,
+		 SLICE_INIT("\x81\x27"
+			    "451-[\"a\",{\"_placeholder\":true,\"num\":0}]"
+			    "\x81\x06"
+			    "b4eHk=")},
+		{FRAME_MSGPACK, 1,
+		 SLICE_INIT("\x82\x19\x83\xa4type\2\xa4"
+			    "data\x92\xa1"
+			    "a\xc4\2xy\xa3nsp\xa1/")},
+		{FRAME_MSGPACK_V3, 1,
+		 SLICE_INIT("\x82\x1a\4\x83\xa4type\2\xa4"
+			    "data\x92\xa1"
+			    "a\xc4\2xy\xa3nsp\xa1/")},
+		{FRAME_MSGPACK_V3_BASE64, 1,
+		 SLICE_INIT("\x81\x26"
+			    "b4g6R0eXBlAqRkYXRhkqFhxAJ4eaNuc3ChLw==")},
+	};
+	const struct sio_packet packet = {.type = SIO_EVENT,
+					  .nsp = SLICE_LIT("/"),
+					  .data = SLICE_LIT("\x92\xa1"
+							    "a\xc4\2xy")};
+	struct buf scratch = BUF_INIT;
+	struct json_bins bins = {NULL, 0, 0};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct frame *f = NULL;
+		char name[] = "encoding ?";
+
+		name[sizeof(name) - 2] = (char)('0' + rows[i].encoding);
+		CHECK_ROW(frame_ws_sio(&packet, rows[i].encoding, &scratch, &bins, &f) ==
+				  ERR_OK,
+			  name);
+		if (!f)
+			continue;
+		CHECK_ROW(f->packets == rows[i].packets, name);
+		CHECK_SLICE(frame_view(f), rows[i].bytes, name);
 		frame_unref(f);
 	}
 	buf_deinit(&scratch);
@@ -135,7 +209,7 @@ static void test_sizes(void)
 		ws_append(&want, WS_TEXT, buf_view(&text));
 		ws_append(&want, WS_BINARY, slice_of(block, sizes[i]));
 
-		CHECK(frame_ws_sio(&packet, &scratch, &bins, &f) == ERR_OK);
+		CHECK(frame_ws_sio(&packet, FRAME_JSON, &scratch, &bins, &f) == ERR_OK);
 		CHECK(f && slice_eq(frame_view(f), buf_view(&want)));
 		frame_unref(f);
 		free(block);
@@ -152,6 +226,7 @@ int main(void)
 	test_refs();
 	test_eio();
 	test_sio();
+	test_encodings();
 	test_sizes();
 	return test_done();
 }

@@ -479,18 +479,34 @@ static void test_encode_errors(void)
 		enum err err;
 	} cases[] = {
 		{"binary in CONNECT",
-		 {SIO_CONNECT, S("/"), false, 0,
-		  S("\x81\xa1"
-		    "a\xc4\x01x")},
+		 {.type = SIO_CONNECT,
+		  .nsp = S("/"),
+		  .has_id = false,
+		  .id = 0,
+		  .data = S("\x81\xa1"
+			    "a\xc4\x01x")},
 		 ERR_DENIED},
 		{"cut",
-		 {SIO_EVENT, S("/"), false, 0,
-		  S("\x93\xa1"
-		    "a\xc4\x01x")},
+		 {.type = SIO_EVENT,
+		  .nsp = S("/"),
+		  .has_id = false,
+		  .id = 0,
+		  .data = S("\x93\xa1"
+			    "a\xc4\x01x")},
 		 ERR_TRUNCATED},
-		{"two values", {SIO_ACK, S("/"), false, 0, S("\x90\x90")}, ERR_SYNTAX},
+		{"two values",
+		 {.type = SIO_ACK,
+		  .nsp = S("/"),
+		  .has_id = false,
+		  .id = 0,
+		  .data = S("\x90\x90")},
+		 ERR_SYNTAX},
 		{"map key",
-		 {SIO_ACK, S("/"), false, 0, S("\x91\x81\x90\xc0")},
+		 {.type = SIO_ACK,
+		  .nsp = S("/"),
+		  .has_id = false,
+		  .id = 0,
+		  .data = S("\x91\x81\x90\xc0")},
 		 ERR_SYNTAX},
 	};
 	struct buf text = BUF_INIT;
