@@ -215,7 +215,7 @@ void conn_arrived(struct conn *c)
 	c->move.in = NULL;
 	conn_set_heartbeat(c, c->awaiting_pong ? &cs->pong_due : &cs->ping_due,
 			   c->heartbeat_at);
-	if (c->sockets_n == 0)
+	if (c->waiting_at)
 		conn_set_waiting(c, &cs->connect_due, c->waiting_at);
 }
 
@@ -525,8 +525,10 @@ void conn_on_binary(struct conn *c, struct slice bytes)
 
 void conn_on_connected(struct conn *c)
 {
-	if (!c->waiting_backend)
-		list_remove(&c->waiting);
+	if (c->waiting_backend)
+		return;
+	list_remove(&c->waiting);
+	c->waiting_at = 0;
 }
 
 void conn_on_pong(struct conn *c)

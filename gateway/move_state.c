@@ -241,7 +241,7 @@ enum err move_state_unpack(struct conn *c, struct slice state,
 		return err;
 	c->awaiting_pong = awaiting.b;
 	c->heartbeat_at = now + (uint64_t)heartbeat;
-	c->waiting_at = now + (uint64_t)waiting;
+	c->waiting_at = waiting ? now + (uint64_t)waiting : 0;
 	c->rate_credit = credit;
 	return ERR_OK;
 }
