@@ -219,6 +219,22 @@ static enum err next_v3_text(struct payload_reader *r, struct buf *scratch,
 	return units ? read_text(r->format, text, scratch, packet) : ERR_OK;
 }
 
+static enum err read_v3_binary(struct slice bytes, struct payload_packet *packet)
+{
+	if (!bytes.n || bytes.p[0] != V3_MESSAGE)
+		return ERR_SYNTAX;
+	*packet = (struct payload_packet){true, slice_skip(bytes, 1)};
+	return ERR_OK;
+}
+
+enum err payload_v3_frame(struct slice bytes, bool binary, struct buf *scratch,
+			  struct payload_packet *packet)
+{
+	buf_clear(scratch);
+	return binary ? read_v3_binary(bytes, packet)
+		      : read_text(PAYLOAD_V3_TEXT, bytes, scratch, packet);
+}
+
 static enum err next_v3_binary(struct payload_reader *r, struct buf *scratch,
 			       struct payload_packet *packet)
 {
@@ -235,12 +251,8 @@ static enum err next_v3_binary(struct payload_reader *r, struct buf *scratch,
 		return ERR_SYNTAX;
 	bytes = slice_of(r->rest.p, n);
 	r->rest = slice_skip(r->rest, n);
-	if (kind == 0)
-		return read_text(r->format, bytes, scratch, packet);
-	if (!n || bytes.p[0] != V3_MESSAGE)
-		return ERR_SYNTAX;
-	*packet = (struct payload_packet){true, slice_skip(bytes, 1)};
-	return ERR_OK;
+	return kind == 0 ? read_text(r->format, bytes, scratch, packet)
+			 : read_v3_binary(bytes, packet);
 }
 
 enum err payload_next(struct payload_reader *r, struct buf *scratch,

@@ -31,6 +31,13 @@ void payload_append(struct buf *out, enum payload_format format, struct slice fr
 /* The number of bytes that payload_append would append to an `out` that is not empty. */
 size_t payload_size(enum payload_format format, struct slice frames);
 
+/* What an Engine.IO 3 client sent as one WebSocket message, as payload_next has it: a
+ * binary one begins with the byte 4, a text one may be "b4<base64>". *packet borrows from
+ * `bytes` or `scratch`, which is cleared first. ERR_SYNTAX as payload_next. */
+struct payload_packet;
+MUST_USE enum err payload_v3_frame(struct slice bytes, bool binary, struct buf *scratch,
+				   struct payload_packet *packet);
+
 /* The packets of a received body, one after the other. */
 struct payload_reader {
 	enum payload_format format;

@@ -4,6 +4,8 @@
 
 #include "fuzz.h"
 #include "proto/eio.h"
+#include "proto/mp.h"
+#include "proto/query.h"
 
 static bool inside(struct slice part, struct slice all)
 {
@@ -44,9 +46,24 @@ static void fuzz_query(struct slice text)
 	buf_deinit(&query);
 }
 
+static void fuzz_query_map(struct slice text)
+{
+	struct buf map = BUF_INIT;
+	struct mp_cursor c;
+	enum err err;
+
+	query_to_mp(text, &map);
+	c = mp_cursor_of(buf_view(&map));
+	err = mp_skip(&c);
+	assert(!err);
+	assert(c.p == c.end);
+	buf_deinit(&map);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	fuzz_packet(slice_of(data, size));
 	fuzz_query(slice_of(data, size));
+	fuzz_query_map(slice_of(data, size));
 	return 0;
 }

@@ -306,6 +306,44 @@ static void test_read_cut(void)
 	buf_deinit(&said);
 }
 
+static void test_v3_frame(void)
+{
+	static const struct {
+		const char *name;
+		bool binary;
+		struct slice bytes, said;
+	} rows[] = {
+		{"text", false, SLICE_INIT("4hi"), SLICE_INIT("t4hi")},
+		{"base64", false, SLICE_INIT("b4AQID"), SLICE_INIT("b\1\2\3")},
+		{"binary", true, SLICE_INIT("\4\1\2"), SLICE_INIT("b\1\2")},
+		{"binary of nothing", true, SLICE_INIT("\4"), SLICE_INIT("b")},
+		{"empty text", false, SLICE_INIT(""), SLICE_INIT("!")},
+		{"empty binary", true, SLICE_INIT(""), SLICE_INIT("!")},
+		{"binary ping", true, SLICE_INIT("\2"), SLICE_INIT("!")},
+		{"text as binary", true, SLICE_INIT("4hi"), SLICE_INIT("!")},
+		{"no type", false, SLICE_INIT("x"), SLICE_INIT("!")},
+		{"bad base64", false, SLICE_INIT("b4A"), SLICE_INIT("!")},
+	};
+	struct buf scratch = BUF_INIT, said = BUF_INIT;
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		uint8_t *copy = copy_of(rows[i].bytes);
+		struct payload_packet packet;
+		enum err err = payload_v3_frame(slice_of(copy, rows[i].bytes.n),
+						rows[i].binary, &scratch, &packet);
+
+		CHECK_ROW(err == ERR_OK || err == ERR_SYNTAX, rows[i].name);
+		buf_clear(&said);
+		buf_byte(&said, err ? '!' : packet.binary ? 'b' : 't');
+		if (!err)
+			buf_slice(&said, packet.bytes);
+		CHECK_SLICE(buf_view(&said), rows[i].said, rows[i].name);
+		free(copy);
+	}
+	buf_deinit(&scratch);
+	buf_deinit(&said);
+}
+
 struct frame_row {
 	const char *name;
 	bool binary; /* is one of the frames? */
@@ -439,6 +477,7 @@ int main(void)
 	test_utf16();
 	test_read();
 	test_read_cut();
+	test_v3_frame();
 	test_append();
 	test_round_trip();
 	return test_done();
