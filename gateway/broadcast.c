@@ -6,32 +6,35 @@
 #include "gateway/rooms.h"
 #include "gateway/socket.h"
 
-/* One message on its way out. The frame is made when the first receiver is met: most
- * multi-room messages meet none on most nodes. */
+/* One message on its way out. The frame of an encoding is made when the first receiver
+ * that takes it is met: most multi-room messages meet none on most nodes. */
 struct delivery {
 	struct node *node;
 	struct namespace *ns;
 	const struct cluster_broadcast *b;
-	struct frame *frame;
+	struct frame *frames[FRAME_ENCODINGS];
 	bool bad; /* could not be encoded */
 };
 
 static void deliver(struct delivery *d, struct socket *s)
 {
+	enum frame_encoding encoding = conn_encoding(s->conn);
+	struct frame **frame = &d->frames[encoding];
+
 	if (d->bad)
 		return;
-	if (!d->frame) {
+	if (!*frame) {
 		const struct sio_packet packet = {
 			.type = SIO_EVENT, .nsp = d->ns->name, .data = d->b->data};
 
-		if (node_frame(d->node, &packet, &d->frame) != ERR_OK) {
+		if (node_frame(d->node, &packet, encoding, frame) != ERR_OK) {
 			d->bad = true;
 			d->node->malformed++;
 			return;
 		}
 	}
 	d->node->metrics.events_out++;
-	conn_send(s->conn, d->frame, d->b->flags & CLUSTER_VOLATILE);
+	conn_send(s->conn, *frame, d->b->flags & CLUSTER_VOLATILE);
 }
 
 static struct socket *own_id_socket(const struct namespace *ns, struct slice room)
@@ -97,5 +100,6 @@ void broadcast_deliver(struct node *n, const struct cluster_broadcast *b)
 		to_rooms(&d, mark);
 	else
 		to_namespace(&d, mark);
-	frame_unref(d.frame);
+	for (size_t i = 0; i < FRAME_ENCODINGS; i++)
+		frame_unref(d.frames[i]);
 }

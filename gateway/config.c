@@ -176,7 +176,8 @@ static void setting_name(const char *prefix, const char *key, char joint, bool u
 		unsigned char c = (unsigned char)*key;
 
 		assert(n + 3 < SETTING_NAME_MAX);
-		if (isupper(c))
+		/* allowEIO3 is --allow-eio3. */
+		if (isupper(c) && !isupper((unsigned char)key[-1]))
 			name[n++] = joint;
 		name[n++] = (char)(upper ? toupper(c) : tolower(c));
 	}

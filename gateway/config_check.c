@@ -112,6 +112,9 @@ static void check_listen(struct config_load *l)
 	if (!c->log_level && !is_wrong(l, "logLevel"))
 		config_error(l, setting_where(l, "logLevel"),
 			     "is empty; write error, warn, info or debug");
+	if (!c->parser && !is_wrong(l, "parser"))
+		config_error(l, setting_where(l, "parser"),
+			     "is empty; write auto, json or msgpack");
 	if (!c->log_format && !is_wrong(l, "logFormat"))
 		config_error(l, setting_where(l, "logFormat"),
 			     "is empty; write text or json");

@@ -26,7 +26,7 @@ static const struct unit units_none[] = {{"", 1}, {NULL, 0}};
 typedef bool value_check(struct config_load *l, const char *where, char **value);
 
 static value_check check_address, check_net, check_tls_version, check_redis, check_path,
-	check_redis_key, check_origin, check_log_level, check_log_format;
+	check_redis_key, check_origin, check_log_level, check_log_format, check_parser;
 
 static const struct {
 	const char *key;
@@ -37,6 +37,7 @@ static const struct {
 	{"redis", check_redis},	       {"path", check_path},
 	{"redisKey", check_redis_key}, {"origins", check_origin},
 	{"logLevel", check_log_level}, {"logFormat", check_log_format},
+	{"parser", check_parser},
 };
 
 static void *field_of(const struct config_load *l, const struct setting *s)
@@ -428,5 +429,15 @@ static bool check_log_format(struct config_load *l, const char *where, char **va
 	if (strcmp(*value, "text") == 0 || strcmp(*value, "json") == 0)
 		return true;
 	config_error(l, where, "%s is neither text nor json", config_shown(*value));
+	return false;
+}
+
+static bool check_parser(struct config_load *l, const char *where, char **value)
+{
+	if (strcmp(*value, "auto") == 0 || strcmp(*value, "json") == 0 ||
+	    strcmp(*value, "msgpack") == 0)
+		return true;
+	config_error(l, where, "%s is not one of auto, json, msgpack",
+		     config_shown(*value));
 	return false;
 }

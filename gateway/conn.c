@@ -8,8 +8,8 @@
 #include "gateway/move.h"
 #include "gateway/node.h"
 #include "gateway/socket.h"
-#include "proto/eio.h"
 #include "proto/mem.h"
+#include "proto/payload.h"
 
 enum {
 	/* A throttled conn is looked at again after this long, or one packet's time. */
@@ -145,10 +145,56 @@ void conn_set_address(struct conn *c, struct address address)
 		address_book_add(&c->node->addresses, &address, ADDRESS_CONNS);
 }
 
-struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *transport,
-		      uint8_t version, bool upgradable)
+enum frame_encoding conn_encoding(const struct conn *c)
 {
-	struct conn *c = conn_alloc(n, CONN_OPEN, version);
+	enum frame_encoding first =
+		c->parser == PARSER_MSGPACK ? FRAME_MSGPACK : FRAME_JSON;
+	int wire = c->version == 4 ? 0 : c->base64 ? 2 : 1;
+
+	static_assert(FRAME_JSON_V3 == FRAME_JSON + 1 &&
+			      FRAME_JSON_V3_BASE64 == FRAME_JSON + 2 &&
+			      FRAME_MSGPACK_V3 == FRAME_MSGPACK + 1 &&
+			      FRAME_MSGPACK_V3_BASE64 == FRAME_MSGPACK + 2,
+		      "each parser's in the order of `wire`");
+	return (enum frame_encoding)((int)first + wire);
+}
+
+static enum conn_parser configured_parser(const struct config *config)
+{
+	if (strcmp(config->parser, "json") == 0)
+		return PARSER_JSON;
+	return strcmp(config->parser, "msgpack") == 0 ? PARSER_MSGPACK : PARSER_AUTO;
+}
+
+static void set_first_heartbeat(struct conn *c, uint64_t now)
+{
+	const struct config *config = c->node->config;
+
+	if (c->version == 4)
+		conn_set_heartbeat(c, &c->node->conns.ping_due,
+				   now + config->ping_interval_ms);
+	else
+		conn_set_heartbeat(c, &c->node->conns.silence_due,
+				   now + config->ping_interval_ms +
+					   config->ping_timeout_ms);
+}
+
+/* The CONNECT that clients of version 3 leave to the server. It can have to wait, like
+ * one that was sent. */
+static void connect_root(struct conn *c)
+{
+	static const struct slice connect = SLICE_INIT("\x82\xa4type\x00\xa3nsp\xa1/");
+
+	if (c->parser == PARSER_MSGPACK)
+		conn_on_binary(c, connect);
+	else
+		conn_on_text(c, SLICE_LIT("40"));
+}
+
+struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *transport,
+		      const struct eio_query *q, bool upgradable)
+{
+	struct conn *c = conn_alloc(n, CONN_OPEN, (uint8_t)q->version);
 	uint64_t now = c->rate_at;
 
 	c->ops = ops;
@@ -157,9 +203,16 @@ struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *tra
 	node_new_id(n, c->id);
 	table_add(&n->conns.by_id, conn_id(c), c);
 	c->rate_credit = (int64_t)n->config->event_rate * 2000;
-	conn_set_heartbeat(c, &n->conns.ping_due, now + n->config->ping_interval_ms);
+	c->base64 = q->base64;
+	c->parser = configured_parser(n->config);
+	/* It hears of "/" before it has said anything. */
+	if (c->version == 3 && c->parser == PARSER_AUTO)
+		c->parser = PARSER_JSON;
+	set_first_heartbeat(c, now);
 	conn_set_waiting(c, &n->conns.connect_due, now + n->config->connect_timeout_ms);
 	send_open(c, upgradable);
+	if (c->version == 3)
+		connect_root(c);
 	return c;
 }
 
@@ -203,6 +256,7 @@ struct conn *conn_arrive(struct node *n, struct slice id, uint8_t version,
 	memcpy(c->id, id.p, ID_LEN);
 	table_add(&n->conns.by_id, conn_id(c), c);
 	conn_unset_transport(c);
+	c->rooted = true; /* what it held was worked off */
 	c->move.in = in;
 	return c;
 }
@@ -213,7 +267,10 @@ void conn_arrived(struct conn *c)
 
 	set_state(c, CONN_OPEN);
 	c->move.in = NULL;
-	conn_set_heartbeat(c, c->awaiting_pong ? &cs->pong_due : &cs->ping_due,
+	conn_set_heartbeat(c,
+			   c->version == 3    ? &cs->silence_due
+			   : c->awaiting_pong ? &cs->pong_due
+					      : &cs->ping_due,
 			   c->heartbeat_at);
 	if (c->waiting_at)
 		conn_set_waiting(c, &cs->connect_due, c->waiting_at);
@@ -523,6 +580,19 @@ void conn_on_binary(struct conn *c, struct slice bytes)
 	on_packet(c, bytes, true);
 }
 
+void conn_on_frame(struct conn *c, struct slice bytes, bool binary)
+{
+	struct payload_packet packet = {.binary = binary, .bytes = bytes};
+	struct buf scratch = BUF_INIT;
+
+	if (c->version == 3 &&
+	    payload_v3_frame(bytes, binary, &scratch, &packet) != ERR_OK)
+		conn_close(c, CONN_CLOSE_PARSE_ERROR);
+	else
+		on_packet(c, packet.bytes, packet.binary);
+	buf_deinit(&scratch);
+}
+
 void conn_on_connected(struct conn *c)
 {
 	if (c->waiting_backend)
@@ -541,6 +611,18 @@ void conn_on_pong(struct conn *c)
 	if (c->state == CONN_OPEN)
 		conn_set_heartbeat(c, &n->conns.ping_due,
 				   env_now_ms(n->env) + n->config->ping_interval_ms);
+}
+
+void conn_on_ping(struct conn *c)
+{
+	struct node *n = c->node;
+
+	if (!is_live(c))
+		return;
+	if (c->state == CONN_OPEN)
+		set_first_heartbeat(c, env_now_ms(n->env));
+	conn_send(c, n->conns.pong, false);
+	sockets_check_expiry(c);
 }
 
 /* --- ending --- */

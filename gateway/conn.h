@@ -10,6 +10,7 @@
 
 #include "gateway/outbox.h"
 #include "proto/address.h"
+#include "proto/eio.h"
 #include "proto/id.h"
 #include "proto/list.h"
 #include "proto/table.h"
@@ -37,6 +38,13 @@ enum conn_close {
 #define CONN_CLOSE_ENUM_(name, text, metric) CONN_CLOSE_##name,
 	CONN_CLOSE_TABLE(CONN_CLOSE_ENUM_)
 #undef CONN_CLOSE_ENUM_
+};
+
+/* How its Socket.IO packets are written. */
+enum conn_parser {
+	PARSER_AUTO, /* as its first message is: binary is MessagePack */
+	PARSER_JSON,
+	PARSER_MSGPACK,
 };
 
 enum transport_result {
@@ -82,7 +90,7 @@ struct conn {
 	struct outbox outbox;
 	struct link all;       /* of the node's conns */
 	struct link dirty;     /* in conns.dirty: has something to send */
-	struct link heartbeat; /* in conns.ping_due or conns.pong_due */
+	struct link heartbeat; /* in conns.ping_due, pong_due or silence_due */
 	struct link waiting;   /* in conns.connect_due, backend_due or closing */
 	struct link throttle;  /* in conns.throttled: sent too fast, is held */
 	uint64_t heartbeat_at, waiting_at, throttle_at; /* when those are due, ms */
@@ -96,14 +104,18 @@ struct conn {
 	struct address address; /* of the client */
 	bool fenced;		/* ARRIVING: what is sent to it is for here */
 	bool silent;	 /* CLOSING: nobody hears of it, since it lives at another node */
-	uint8_t version; /* of Engine.IO */
+	bool rooted;	 /* version 3: it was connected to "/", or refused */
+	uint8_t version; /* of Engine.IO: 4, or 3 */
+	bool base64;	 /* version 3: its transport can't take binary data */
+	enum conn_parser parser;
 	char id[ID_LEN];
 };
 
-/* A transport is ready: a new conn, whose open packet is in its outbox. `version`: of
- * Engine.IO; `upgradable`: the open packet offers WebSocket. */
+/* A transport is ready: a new conn, whose open packet is in its outbox. `q` is the
+ * handshake's; `upgradable`: the open packet offers WebSocket. One of version 3 is
+ * connected to "/" at once, as the reference does. */
 struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *transport,
-		      uint8_t version, bool upgradable);
+		      const struct eio_query *q, bool upgradable);
 /* A conn that comes from another node, with its id there. */
 struct conn *conn_arrive(struct node *n, struct slice id, uint8_t version,
 			 struct move_in *in);
@@ -132,11 +144,16 @@ static inline struct slice conn_id(const struct conn *c)
 
 /* From where the client comes, for the log and for maxConnsPerAddress; once. */
 void conn_set_address(struct conn *c, struct address address);
+/* What its Socket.IO packets are encoded in. */
+enum frame_encoding conn_encoding(const struct conn *c);
 
 /* What the transport reports; the bytes are one whole Engine.IO packet or binary message.
  */
 void conn_on_text(struct conn *c, struct slice text);
 void conn_on_binary(struct conn *c, struct slice bytes);
+/* The same as it came in a WebSocket frame; of version 3 it is still to be taken apart.
+ */
+void conn_on_frame(struct conn *c, struct slice bytes, bool binary);
 void conn_on_writable(struct conn *c);
 /* The transport is gone and must not be used any more. */
 void conn_on_transport_closed(struct conn *c, enum conn_close reason);
@@ -160,10 +177,12 @@ void conn_release(struct conn *c);
 void conn_charge(struct conn *c, uint32_t packets);
 
 /* For conn_packet.c: hold the conn until the backend is up, but not longer than
- * publishWait; the conn's first socket is connected; a pong came. */
+ * publishWait; the conn's first socket is connected; a pong came, or a ping, which only
+ * clients of version 3 send. */
 void conn_wait_backend(struct conn *c);
 void conn_on_connected(struct conn *c);
 void conn_on_pong(struct conn *c);
+void conn_on_ping(struct conn *c);
 
 /* For conns.c, from conns_turn: go on with what was held, then offer the transport what
  * waits (true if packets were handled); take a closing conn out and free it. */

@@ -7,10 +7,11 @@
 #include "gateway/namespace.h"
 #include "gateway/node.h"
 #include "gateway/socket.h"
-#include "proto/eio.h"
+#include "proto/query.h"
+#include "proto/sio_msgpack.h"
 
-/* CONNECT_ERROR {message}. The client gives the namespace up for good, so this is for
- * what trying again would not change. */
+/* CONNECT_ERROR {message}, or for version 3 the message alone. The client gives the
+ * namespace up for good, so this is for what trying again would not change. */
 static void refuse(struct conn *c, struct slice nsp, const char *message)
 {
 	struct node *n = c->node;
@@ -20,11 +21,13 @@ static void refuse(struct conn *c, struct slice nsp, const char *message)
 	struct frame *f;
 
 	mp_packer(&pk, &data);
-	msgpack_pack_map(&pk, 1);
-	mp_pack_str(&pk, SLICE_LIT("message"));
+	if (c->version != 3) {
+		msgpack_pack_map(&pk, 1);
+		mp_pack_str(&pk, SLICE_LIT("message"));
+	}
 	mp_pack_str(&pk, slice_str(message));
 	packet.data = buf_view(&data);
-	if (node_frame(n, &packet, &f) == ERR_OK) {
+	if (node_frame(n, &packet, conn_encoding(c), &f) == ERR_OK) {
 		conn_send(c, f, false);
 		frame_unref(f);
 	}
@@ -33,7 +36,8 @@ static void refuse(struct conn *c, struct slice nsp, const char *message)
 }
 
 /* False: the backend is away, the CONNECT has to wait. */
-static bool on_connect(struct conn *c, const struct sio_packet *packet)
+static bool connect_with(struct conn *c, const struct sio_packet *packet,
+			 struct slice auth)
 {
 	struct node *n = c->node;
 	struct namespace *ns = node_namespace(n, packet->nsp);
@@ -47,7 +51,7 @@ static bool on_connect(struct conn *c, const struct sio_packet *packet)
 		refuse(c, packet->nsp, "too many namespaces");
 		return true;
 	}
-	auth_check(n->config, ns->config, n->env, packet->data, &who);
+	auth_check(n->config, ns->config, n->env, auth, &who);
 	if (who.refused) {
 		refuse(c, packet->nsp, who.refused);
 		return true;
@@ -58,8 +62,33 @@ static bool on_connect(struct conn *c, const struct sio_packet *packet)
 		return false;
 	}
 	conn_on_connected(c);
-	socket_open(c, ns, who.user, who.expires_ms, packet->data);
+	socket_open(c, ns, who.user, who.expires_ms, auth);
 	return true;
+}
+
+/* Clients of version 3 have no auth; what they add to a namespace's name stands for it.
+ * To
+ * "/" they are connected without a word of theirs, once: its socket has the conn's id,
+ * which must not be another's later. */
+static bool on_connect(struct conn *c, const struct sio_packet *packet)
+{
+	bool is_root = slice_eq(packet->nsp, SLICE_LIT("/"));
+	struct buf auth = BUF_INIT;
+	bool handled;
+
+	if (c->version != 3)
+		return connect_with(c, packet, packet->data);
+	if (is_root && c->rooted) {
+		conn_close(c, CONN_CLOSE_PARSE_ERROR);
+		return true;
+	}
+	if (packet->query.n)
+		query_to_mp(packet->query, &auth);
+	handled = connect_with(c, packet, buf_view(&auth));
+	if (is_root && handled)
+		c->rooted = true;
+	buf_deinit(&auth);
+	return handled;
 }
 
 static struct socket *find_socket(const struct conn *c, struct slice nsp)
@@ -117,13 +146,10 @@ static void parse_error(struct conn *c, enum err err)
 }
 
 /* The decoder is dropped when nothing is due, since most conns never send a binary. */
-static bool on_message(struct conn *c, struct slice bytes, bool binary)
+static bool on_json(struct conn *c, const struct sio_limits *limits, struct slice bytes,
+		    bool binary)
 {
 	struct node *n = c->node;
-	const struct sio_limits limits = {
-		.attachments_max = n->config->max_attachments,
-		.bytes_max = n->config->max_http_buffer_size,
-	};
 	struct sio_packet packet;
 	bool complete, handled = true;
 	enum err err;
@@ -131,10 +157,10 @@ static bool on_message(struct conn *c, struct slice bytes, bool binary)
 	if (!c->decoder)
 		c->decoder = sio_decoder_new();
 	if (binary)
-		err = sio_decode_binary(c->decoder, &limits, bytes, &n->decode, &packet,
+		err = sio_decode_binary(c->decoder, limits, bytes, &n->decode, &packet,
 					&complete);
 	else
-		err = sio_decode_text(c->decoder, &limits, bytes, &n->decode, &packet,
+		err = sio_decode_text(c->decoder, limits, bytes, &n->decode, &packet,
 				      &complete);
 	if (err != ERR_OK)
 		parse_error(c, err);
@@ -147,6 +173,34 @@ static bool on_message(struct conn *c, struct slice bytes, bool binary)
 	buf_clear(&n->decode);
 	buf_trim(&n->decode, NODE_SCRATCH_KEEP);
 	return handled;
+}
+
+static bool on_msgpack(struct conn *c, const struct sio_limits *limits,
+		       struct slice bytes, bool binary)
+{
+	struct sio_packet packet;
+	enum err err = ERR_SYNTAX;
+
+	if (binary)
+		err = sio_msgpack_decode(limits, bytes, &packet);
+	if (err == ERR_OK)
+		return on_sio(c, &packet);
+	parse_error(c, err);
+	return true;
+}
+
+static bool on_message(struct conn *c, struct slice bytes, bool binary)
+{
+	const struct config *config = c->node->config;
+	const struct sio_limits limits = {
+		.attachments_max = config->max_attachments,
+		.bytes_max = config->max_http_buffer_size,
+	};
+
+	if (c->parser == PARSER_AUTO)
+		c->parser = binary ? PARSER_MSGPACK : PARSER_JSON;
+	return c->parser == PARSER_MSGPACK ? on_msgpack(c, &limits, bytes, binary)
+					   : on_json(c, &limits, bytes, binary);
 }
 
 bool conn_packet(struct conn *c, struct slice bytes, bool binary)
@@ -164,13 +218,19 @@ bool conn_packet(struct conn *c, struct slice bytes, bool binary)
 	case EIO_MESSAGE:
 		return on_message(c, packet.data, false);
 	case EIO_PONG:
-		conn_on_pong(c);
+		if (c->version == 3)
+			conn_close(c, CONN_CLOSE_PARSE_ERROR);
+		else
+			conn_on_pong(c);
 		break;
 	case EIO_CLOSE:
 		conn_close(c, packet.data.n ? CONN_CLOSE_PARSE_ERROR : CONN_CLOSE_PEER);
 		break;
 	case EIO_PING: /* in version 4 the server pings */
-		conn_close(c, CONN_CLOSE_PARSE_ERROR);
+		if (c->version == 3)
+			conn_on_ping(c);
+		else
+			conn_close(c, CONN_CLOSE_PARSE_ERROR);
 		break;
 	case EIO_OPEN:
 	case EIO_UPGRADE:

@@ -21,10 +21,12 @@ void conns_init(struct conns *c, const uint64_t seed[2])
 	link_init(&c->closing);
 	link_init(&c->ping_due);
 	link_init(&c->pong_due);
+	link_init(&c->silence_due);
 	link_init(&c->connect_due);
 	link_init(&c->backend_due);
 	link_init(&c->throttled);
 	c->ping = frame_ws_eio(EIO_PING, SLICE_EMPTY);
+	c->pong = frame_ws_eio(EIO_PONG, SLICE_EMPTY);
 }
 
 void conns_deinit(struct conns *c)
@@ -33,6 +35,7 @@ void conns_deinit(struct conns *c)
 	table_deinit(&c->by_id);
 	buf_deinit(&c->scratch);
 	frame_unref(c->ping);
+	frame_unref(c->pong);
 }
 
 struct conn *conns_find(const struct node *n, struct slice id)
@@ -151,11 +154,21 @@ static void ping(struct conn *c, uint64_t now)
 
 	c->awaiting_pong = true;
 	conn_set_heartbeat(c, &n->conns.pong_due, now + n->config->ping_timeout_ms);
-	for (struct socket *s = c->sockets, *next; s; s = next) {
-		next = s->conn_next;
-		socket_check_expiry(s);
-	}
+	sockets_check_expiry(c);
 	conn_send(c, n->conns.ping, false);
+}
+
+/* Conns whose pong, or of version 3 whose ping, did not come. */
+static void close_silent(struct node *n, struct link *list, uint64_t now)
+{
+	struct conn *c;
+
+	while (heartbeat_due(list, now, &c)) {
+		if (c->holds) /* it may lie unread */
+			conn_set_heartbeat(c, list, now + n->config->ping_timeout_ms);
+		else
+			conn_close(c, CONN_CLOSE_PING_TIMEOUT);
+	}
 }
 
 void conns_tick(struct node *n, uint64_t now)
@@ -165,13 +178,8 @@ void conns_tick(struct node *n, uint64_t now)
 
 	while (heartbeat_due(&cs->ping_due, now, &c))
 		ping(c, now);
-	while (heartbeat_due(&cs->pong_due, now, &c)) {
-		if (c->holds) /* its pong may lie unread */
-			conn_set_heartbeat(c, &cs->pong_due,
-					   now + n->config->ping_timeout_ms);
-		else
-			conn_close(c, CONN_CLOSE_PING_TIMEOUT);
-	}
+	close_silent(n, &cs->pong_due, now);
+	close_silent(n, &cs->silence_due, now);
 	while (waiting_due(&cs->connect_due, now, &c))
 		conn_close(c, CONN_CLOSE_CONNECT_TIMEOUT);
 	while (waiting_due(&cs->backend_due, now, &c))
@@ -209,6 +217,7 @@ uint64_t conns_next(const struct node *n)
 	uint64_t at =
 		earlier(first_heartbeat(&cs->ping_due), first_heartbeat(&cs->pong_due));
 
+	at = earlier(at, first_heartbeat(&cs->silence_due));
 	if (cs->n)
 		at = earlier(at, cs->leave_at);
 	at = earlier(at, first_waiting(&cs->connect_due));

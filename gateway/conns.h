@@ -9,12 +9,14 @@ struct conns {
 	struct link all, dirty, closing;
 	/* Each list is ordered by time, since each waits for one interval. */
 	struct link ping_due, pong_due, connect_due, backend_due, throttled;
+	/* Of version 3: who does not ping till then is gone. */
+	struct link silence_due;
 	/* Draining: when the next are to leave and when the last; UINT64_MAX: nobody. */
 	uint64_t leave_at, leave_end;
 	struct table by_id;
 	size_t n, polling_n; /* all; those that poll */
 	struct buf scratch;  /* several frames written at once; also decoding */
-	struct frame *ping;
+	struct frame *ping, *pong;
 };
 
 void conns_init(struct conns *c, const uint64_t seed[2]);

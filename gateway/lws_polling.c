@@ -103,10 +103,13 @@ static int preflight(struct lws_client *c)
 
 void lws_polling_hint_version(struct lws_client *c, int version)
 {
-	if (version != 0 && version != 4 && lws_http_hint_due(c->server, HINT_VERSION))
+	if (version != 0 && version != 4 &&
+	    !(version == 3 && c->server->node->config->allow_eio3) &&
+	    lws_http_hint_due(c->server, HINT_VERSION))
 		log_event(LOG_INFO, "version_refused",
 			  "eio=%d address=%s msg=the client speaks another Engine.IO "
-			  "protocol than 4; use the Socket.IO client 3 or newer",
+			  "protocol than 4; use the Socket.IO client 3 or newer, or "
+			  "allow version 3 with the setting allowEIO3",
 			  version, lws_http_client_text(c));
 }
 

@@ -104,10 +104,8 @@ static void deliver(struct lws_client *w, struct slice bytes)
 
 	if (w->upgrade)
 		upgrade_on_packet(w->upgrade, bytes, binary);
-	else if (binary)
-		conn_on_binary(w->conn, bytes);
 	else
-		conn_on_text(w->conn, bytes);
+		conn_on_frame(w->conn, bytes, binary);
 }
 
 static void too_big(struct lws_client *w)
@@ -156,7 +154,7 @@ static void on_established(struct lws_client *w)
 		w->upgrade = upgrade_new(n, &q, &upgrade_ops, w);
 		return;
 	}
-	w->conn = conn_new(n, &ws_ops, w, (uint8_t)q.version, false);
+	w->conn = conn_new(n, &ws_ops, w, &q, false);
 	conn_set_address(w->conn, w->address);
 }
 

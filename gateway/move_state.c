@@ -9,7 +9,7 @@
 #include "proto/mp.h"
 
 enum {
-	STATE_FIELDS = 6,
+	STATE_FIELDS = 7,
 	SOCKET_FIELDS = 5,
 	ROOM_PRESENCE = 1,
 	ROOM_ANNOUNCE = 2,
@@ -75,6 +75,7 @@ void move_state_pack(const struct conn *c, struct buf *out)
 
 	mp_packer(&pk, out);
 	msgpack_pack_array(&pk, STATE_FIELDS);
+	msgpack_pack_uint8(&pk, (uint8_t)c->parser);
 	pack_bool(&pk, c->awaiting_pong);
 	msgpack_pack_uint64(&pk, left(c->heartbeat_at, now));
 	msgpack_pack_uint64(&pk, left(c->waiting_at, now));
@@ -216,13 +217,15 @@ enum err move_state_unpack(struct conn *c, struct slice state,
 {
 	struct mp_cursor cur = mp_cursor_of(state);
 	uint64_t now = env_now_ms(c->node->env);
-	int64_t heartbeat = 0, waiting = 0, credit = 0;
+	int64_t heartbeat = 0, waiting = 0, credit = 0, parser = 0;
 	struct mp_value awaiting = {0};
 	uint32_t count = 0;
 	enum err err = mp_read_array(&cur, &count);
 
 	if (err == ERR_OK && count != STATE_FIELDS)
 		err = ERR_SYNTAX;
+	if (err == ERR_OK)
+		err = read_int(&cur, PARSER_AUTO, PARSER_MSGPACK, &parser);
 	if (err == ERR_OK)
 		err = read_typed(&cur, MP_BOOL, &awaiting);
 	if (err == ERR_OK)
@@ -239,6 +242,7 @@ enum err move_state_unpack(struct conn *c, struct slice state,
 		err = unpack_socket(c, &cur, want_room, arg);
 	if (err != ERR_OK)
 		return err;
+	c->parser = (enum conn_parser)parser;
 	c->awaiting_pong = awaiting.b;
 	c->heartbeat_at = now + (uint64_t)heartbeat;
 	c->waiting_at = waiting ? now + (uint64_t)waiting : 0;

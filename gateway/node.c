@@ -439,9 +439,10 @@ void node_new_id(struct node *n, char id[ID_LEN])
 	id_chars(id + NODE_CODE_LEN, random, sizeof(random));
 }
 
-enum err node_frame(struct node *n, const struct sio_packet *packet, struct frame **out)
+enum err node_frame(struct node *n, const struct sio_packet *packet,
+		    enum frame_encoding encoding, struct frame **out)
 {
-	enum err err = frame_ws_sio(packet, FRAME_JSON, &n->text, &n->bins, out);
+	enum err err = frame_ws_sio(packet, encoding, &n->text, &n->bins, out);
 
 	buf_clear(&n->text);
 	buf_trim(&n->text, NODE_SCRATCH_KEEP);

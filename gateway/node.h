@@ -104,7 +104,7 @@ struct app *node_app(struct node *n, struct slice name);
 void node_new_id(struct node *n, char id[ID_LEN]);
 /* Encode a packet for the transports; one reference. Errors as frame_ws_sio. */
 MUST_USE enum err node_frame(struct node *n, const struct sio_packet *packet,
-			     struct frame **out);
+			     enum frame_encoding encoding, struct frame **out);
 /* Bring the gauges of n->metrics up to date. */
 void node_measure(struct node *n);
 

@@ -33,6 +33,7 @@ struct last_words {
 	struct link link;
 	uint64_t until;
 	uint8_t version;
+	bool base64;
 	struct buf frames;
 	char id[ID_LEN];
 };
@@ -77,6 +78,15 @@ static struct last_words *linger_first(const struct node *n)
 
 /* --- answers --- */
 
+/* What a payload of these frames is written in. */
+static enum payload_format format_of(uint8_t version, bool base64, struct slice frames)
+{
+	if (version == 4)
+		return PAYLOAD_V4;
+	return base64 || !payload_has_binary(frames) ? PAYLOAD_V3_TEXT
+						     : PAYLOAD_V3_BINARY;
+}
+
 /* Take the exchange out of where it waits. */
 static struct exchange *taken(struct exchange **at)
 {
@@ -102,7 +112,9 @@ static void answer_post(struct polling *p, enum answer_kind kind)
 
 static void answer_noop(struct polling *p)
 {
-	answer_get(p, &(struct answer){.kind = ANSWER_PAYLOAD, .body = SLICE_LIT("6")});
+	struct slice noop = p->conn->version == 4 ? SLICE_LIT("6") : SLICE_LIT("1:6");
+
+	answer_get(p, &(struct answer){.kind = ANSWER_PAYLOAD, .body = noop});
 }
 
 void pollings_tick(struct node *n, uint64_t now)
@@ -151,14 +163,17 @@ static enum transport_result polling_write(void *transport, struct slice frames)
 	struct polling *p = transport;
 	struct buf body = BUF_INIT;
 	struct answer a = {.kind = ANSWER_PAYLOAD};
+	enum payload_format format;
 
 	if (p->conn->state != CONN_OPEN) {
 		buf_slice(&p->last, frames);
 		return TRANSPORT_SENT;
 	}
 	assert(p->get);
-	payload_append(&body, PAYLOAD_V4, frames);
+	format = format_of(p->conn->version, p->conn->base64, frames);
+	payload_append(&body, format, frames);
 	a.body = buf_view(&body);
+	a.binary = format == PAYLOAD_V3_BINARY;
 	if (!p->greeted) {
 		p->greeted = true;
 		a.sid = conn_id(p->conn);
@@ -211,6 +226,7 @@ static void keep_last_words(struct polling *p)
 
 	memcpy(l->id, p->conn->id, ID_LEN);
 	l->version = p->conn->version;
+	l->base64 = p->conn->base64;
 	l->frames = p->last;
 	p->last = BUF_INIT;
 	l->until = env_now_ms(n->env) +
@@ -220,16 +236,18 @@ static void keep_last_words(struct polling *p)
 }
 
 /* What is left, and that it is the end. */
-static void answer_last(struct exchange *x, struct slice frames)
+static void answer_last(struct exchange *x, enum payload_format format,
+			struct slice frames)
 {
 	struct buf body = BUF_INIT;
 
-	payload_append(&body, PAYLOAD_V4, frames);
-	payload_append(&body, PAYLOAD_V4,
+	payload_append(&body, format, frames);
+	payload_append(&body, format,
 		       SLICE_LIT("\x81\x01"
 				 "1"));
-	exchange_answer(
-		x, &(struct answer){.kind = ANSWER_PAYLOAD, .body = buf_view(&body)});
+	exchange_answer(x, &(struct answer){.kind = ANSWER_PAYLOAD,
+					    .body = buf_view(&body),
+					    .binary = format == PAYLOAD_V3_BINARY});
 	buf_deinit(&body);
 }
 
@@ -252,7 +270,10 @@ static void polling_close(void *transport, enum conn_close reason)
 	if (p->get && reason == CONN_CLOSE_PEER)
 		answer_noop(p); /* the client said good-bye, it need not be told */
 	else if (p->get)
-		answer_last(taken(&p->get), buf_view(&p->last));
+		answer_last(
+			taken(&p->get),
+			format_of(p->conn->version, p->conn->base64, buf_view(&p->last)),
+			buf_view(&p->last));
 	else if (is_orderly(reason))
 		keep_last_words(p);
 	polling_free(p);
@@ -279,7 +300,7 @@ static struct polling *polling_of(const struct conn *c)
 
 /* --- requests --- */
 
-void polling_open(struct node *n, uint8_t version, struct exchange *x)
+void polling_open(struct node *n, const struct eio_query *q, struct exchange *x)
 {
 	struct polling *p = mem_zalloc(1, sizeof(*p));
 
@@ -287,7 +308,7 @@ void polling_open(struct node *n, uint8_t version, struct exchange *x)
 	n->conns.polling_n++;
 	p->get = x;
 	x->polling = p;
-	p->conn = conn_new(n, &polling_ops, p, version,
+	p->conn = conn_new(n, &polling_ops, p, q,
 			   config_has_transport(n->config, EIO_WEBSOCKET));
 	conn_set_address(p->conn, x->address);
 }
@@ -311,7 +332,8 @@ void polling_get(struct conn *c, struct exchange *x)
 }
 
 /* Hand over the packets of a payload until one ends the conn. */
-static enum err take_packets(struct conn *c, struct slice body)
+static enum err take_packets(struct conn *c, enum payload_format format,
+			     struct slice body)
 {
 	struct buf scratch = BUF_INIT;
 	struct payload_reader reader;
@@ -319,7 +341,7 @@ static enum err take_packets(struct conn *c, struct slice body)
 	enum err err = ERR_OK;
 	bool more = true;
 
-	payload_reader_init(&reader, PAYLOAD_V4, body);
+	payload_reader_init(&reader, format, body);
 	while (c->state == CONN_OPEN) {
 		err = payload_next(&reader, &scratch, &packet, &more);
 		if (err != ERR_OK || !more)
@@ -347,6 +369,9 @@ void polling_post(struct conn *c, struct slice body, bool binary, bool begun,
 		  struct exchange *x)
 {
 	struct polling *p = polling_of(c);
+	enum payload_format format = c->version == 4 ? PAYLOAD_V4
+				     : binary	     ? PAYLOAD_V3_BINARY
+						     : PAYLOAD_V3_TEXT;
 
 	if (c->state != CONN_OPEN) { /* it ends in this turn */
 		exchange_answer(x, &(struct answer){.kind = is_clients_fault(c->reason)
@@ -355,7 +380,7 @@ void polling_post(struct conn *c, struct slice body, bool binary, bool begun,
 		return;
 	}
 	/* An overlap, or a type that version 4 does not have. */
-	if (p->posting != begun || binary) {
+	if (p->posting != begun || (binary && c->version == 4)) {
 		conn_close(c, CONN_CLOSE_TRANSPORT_ERROR);
 		exchange_answer(x, &(struct answer){.kind = ANSWER_BAD});
 		return;
@@ -363,7 +388,7 @@ void polling_post(struct conn *c, struct slice body, bool binary, bool begun,
 	p->posting = true;
 	p->post = x;
 	x->polling = p;
-	if (take_packets(c, body) != ERR_OK)
+	if (take_packets(c, format, body) != ERR_OK)
 		conn_close(c, CONN_CLOSE_PARSE_ERROR);
 	/* Else it is answered when what was kept is worked off, or with the end. */
 	if (c->state == CONN_OPEN && !c->held)
@@ -405,7 +430,8 @@ bool polling_linger(struct node *n, struct slice sid, bool get, struct exchange 
 		exchange_answer(x, &(struct answer){.kind = ANSWER_OK});
 		return true;
 	}
-	answer_last(x, buf_view(&l->frames));
+	answer_last(x, format_of(l->version, l->base64, buf_view(&l->frames)),
+		    buf_view(&l->frames));
 	linger_free(n, l);
 	return true;
 }

@@ -32,7 +32,7 @@ bool pollings_done(const struct node *n);
 void pollings_hurry(struct node *n);
 
 /* A new session whose open packet answers `x`. */
-void polling_open(struct node *n, uint8_t version, struct exchange *x);
+void polling_open(struct node *n, const struct eio_query *q, struct exchange *x);
 /* Does the conn poll? */
 bool polling_is(const struct conn *c);
 /* Requests of a conn that polls. */

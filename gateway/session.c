@@ -53,7 +53,7 @@ bool session_check(const struct node *n, const struct eio_query *q, bool get,
 	if (q->transport == EIO_WEBSOCKET && !upgrade)
 		return false;
 	*error = EIO_ERROR_BAD_VERSION;
-	return q->version == 4;
+	return q->version == 4 || (q->version == 3 && n->config->allow_eio3);
 }
 
 static struct conn *polling_conn(const struct node *n, const struct eio_query *q)
@@ -137,7 +137,7 @@ static bool can_ask(const struct node *n, struct exchange *x)
 void session_get(struct node *n, const struct eio_query *q, struct exchange *x)
 {
 	if (q->sid.n == 0)
-		polling_open(n, (uint8_t)q->version, x);
+		polling_open(n, q, x);
 	else if (!is_elsewhere(n, q->sid))
 		session_get_here(n, q, x);
 	else if (can_ask(n, x))

@@ -23,7 +23,7 @@ struct ack {
 static enum err send_packet(struct socket *s, const struct sio_packet *packet)
 {
 	struct frame *f;
-	enum err err = node_frame(s->ns->node, packet, &f);
+	enum err err = node_frame(s->ns->node, packet, conn_encoding(s->conn), &f);
 
 	if (err != ERR_OK)
 		return err;
@@ -43,12 +43,15 @@ static void send_connected(struct socket *s)
 	msgpack_packer pk;
 	enum err err;
 
-	buf_clear(b);
-	mp_packer(&pk, b);
-	msgpack_pack_map(&pk, 1);
-	mp_pack_str(&pk, SLICE_LIT("sid"));
-	mp_pack_str(&pk, socket_id(s));
-	packet.data = buf_view(b);
+	/* Version 3 has no room for it: the client takes the conn's id for its own. */
+	if (s->conn->version != 3) {
+		buf_clear(b);
+		mp_packer(&pk, b);
+		msgpack_pack_map(&pk, 1);
+		mp_pack_str(&pk, SLICE_LIT("sid"));
+		mp_pack_str(&pk, socket_id(s));
+		packet.data = buf_view(b);
+	}
 	err = send_packet(s, &packet);
 	assert(err == ERR_OK);
 	(void)err;
@@ -85,10 +88,14 @@ void socket_enter(struct socket *s)
 void socket_open(struct conn *c, struct namespace *ns, char *user, uint64_t expires_ms,
 		 struct slice auth)
 {
+	bool is_root = slice_eq(ns->name, SLICE_LIT("/"));
 	char id[ID_LEN];
 	struct socket *s;
 
-	node_new_id(ns->node, id);
+	if (c->version == 3 && is_root)
+		memcpy(id, c->id, ID_LEN);
+	else
+		node_new_id(ns->node, id);
 	s = socket_arrive(c, ns, slice_of(id, ID_LEN), user, expires_ms);
 	socket_enter(s);
 	send_connected(s);
@@ -206,10 +213,13 @@ void socket_disconnect(struct socket *s, const char *reason)
 	socket_close(s, reason);
 }
 
-void socket_check_expiry(struct socket *s)
+void sockets_check_expiry(struct conn *c)
 {
-	if (s->expires_ms && env_wall_ms(s->ns->node->env) >= s->expires_ms)
-		socket_disconnect(s, "token expired");
+	for (struct socket *s = c->sockets, *next; s; s = next) {
+		next = s->conn_next;
+		if (s->expires_ms && env_wall_ms(c->node->env) >= s->expires_ms)
+			socket_disconnect(s, "token expired");
+	}
 }
 
 static void answer_unknown(struct socket *s, const struct app_event *e)

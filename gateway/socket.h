@@ -54,8 +54,8 @@ void socket_close(struct socket *s, const char *reason);
 void sockets_free_dead(struct node *n);
 /* Tell the client that it is disconnected from the namespace, then socket_close. */
 void socket_disconnect(struct socket *s, const char *reason);
-/* Disconnect it if its token has expired. */
-void socket_check_expiry(struct socket *s);
+/* Disconnect the conn's sockets whose token has expired. */
+void sockets_check_expiry(struct conn *c);
 
 void socket_on_event(struct socket *s, const struct sio_packet *packet);
 void socket_on_ack(struct socket *s, const struct sio_packet *packet);

@@ -34,6 +34,7 @@ struct upgrade {
 	struct buf held; /* packets not worked off */
 	size_t done;	 /* bytes of `held` that are */
 	uint8_t version;
+	bool base64; /* eio_query's */
 	char sid[ID_LEN];
 };
 
@@ -146,6 +147,7 @@ static void attach(struct upgrade *u, struct conn *c)
 {
 	struct slice rest = slice_skip(buf_view(&u->held), u->done);
 
+	c->base64 = u->base64;
 	conn_set_transport(c, u->ops->transport, u->transport);
 	u->ops->attach(u->transport, c);
 	u->node->metrics.upgrades++;
@@ -155,10 +157,7 @@ static void attach(struct upgrade *u, struct conn *c)
 
 		memcpy(&head, rest.p, sizeof(head));
 		bytes = slice_of(rest.p + sizeof(head), head.n);
-		if (head.binary)
-			conn_on_binary(c, bytes);
-		else
-			conn_on_text(c, bytes);
+		conn_on_frame(c, bytes, head.binary);
 		rest = slice_skip(rest, sizeof(head) + head.n);
 	}
 	upgrade_free(u);
@@ -270,6 +269,7 @@ struct upgrade *upgrade_new(struct node *n, const struct eio_query *q,
 	u->ops = ops;
 	u->transport = transport;
 	u->version = (uint8_t)q->version;
+	u->base64 = q->base64;
 	memcpy(u->sid, q->sid.p, ID_LEN);
 	link_init(&u->dirty);
 	link_init(&u->due);

@@ -163,7 +163,7 @@ int main(void)
 	turns(&loop);
 
 	node->adapter->ops = &failing;
-	c = conn_new(node, &transport, &closed, 4, false);
+	c = conn_new(node, &transport, &closed, &(struct eio_query){.version = 4}, false);
 	conn_on_text(c, SLICE_LIT("40"));
 	turns(&loop);
 	CHECK(told == 1);
