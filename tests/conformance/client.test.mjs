@@ -48,7 +48,9 @@ for (const version of Object.keys(VERSIONS)) {
       const bytes = Buffer.from([0, 1, 2, 255]);
       socket.emit("message", { a: bytes, b: [new Uint8Array([7]), "x"] });
       const [[back]] = await heard(socket, "message-back");
-      assert.deepEqual(back, { a: bytes, b: [Buffer.from([7]), "x"] });
+      // The msgpack parser tells Buffers and other binaries apart.
+      const seven = version === "msgpack" ? new Uint8Array([7]).buffer : Buffer.from([7]);
+      assert.deepEqual(back, { a: bytes, b: [seven, "x"] });
       assert.deepEqual(await ask(socket, "message-with-ack", bytes), bytes);
       close(socket);
     });

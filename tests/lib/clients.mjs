@@ -1,14 +1,28 @@
 // The official clients, unmodified, in the versions tests are run with.
+import client21 from "socket.io-client-2.1";
+import client25 from "socket.io-client-2";
+import * as client31 from "socket.io-client-3.1";
 import * as client40 from "socket.io-client-4.0";
 import * as client45 from "socket.io-client-4.5";
+import * as client47 from "socket.io-client-4.7";
 import * as clientNewest from "socket.io-client";
+import msgpackParser from "socket.io-msgpack-parser";
 import { TRANSPORT } from "./raw.mjs";
 import { DEADLINE_MS, Inbox, until, within } from "./wait.mjs";
 
 export const VERSIONS = {
-  "4.0": client40,
-  "4.5": client45,
-  newest: clientNewest,
+  3.1: { io: client31.io },
+  "4.0": { io: client40.io },
+  4.5: { io: client45.io },
+  4.7: { io: client47.io },
+  newest: { io: clientNewest.io },
+  msgpack: { io: clientNewest.io, options: { parser: msgpackParser } },
+};
+
+// Clients of Socket.IO 2, which speak Engine.IO 3: the setting allowEIO3.
+export const OLD_VERSIONS = {
+  2.1: { io: client21, old: true },
+  2.5: { io: client25, old: true },
 };
 
 // The client's option for what TRANSPORT (lib/raw.mjs) says.
@@ -23,23 +37,38 @@ const open = new Set();
 // A client of `node`, connecting. Every event it hears is in `client.heard`, as
 // [event, ...args], and goes through `client.inbox` too.
 export function client(node, { version = "newest", nsp = "/", ...options } = {}) {
-  const { io } = VERSIONS[version];
+  const { io, old, options: own } = VERSIONS[version] ?? OLD_VERSIONS[version];
   const socket = io(node.url + nsp, {
     transports: TRANSPORTS,
     forceNew: true,
     reconnection: false,
     ...node.connect,
+    ...own,
     ...options,
   });
   open.add(socket);
-  socket.heard = [];
-  socket.inbox = new Inbox();
-  socket.onAny((...event) => {
+  return listen(socket, old);
+}
+
+// Keep what a socket hears.
+export function listen(socket, old = !socket.onAny) {
+  const keep = (...event) => {
     // What it acknowledges is its own business: an ack function is no argument.
     const plain = event.filter((value) => typeof value !== "function");
     socket.heard.push(plain);
     socket.inbox.push(plain);
-  });
+  };
+  socket.heard = [];
+  socket.inbox = new Inbox();
+  if (old) {
+    const { onevent } = socket;
+    socket.onevent = (packet) => {
+      keep(...packet.data);
+      onevent.call(socket, packet);
+    };
+  } else {
+    socket.onAny(keep);
+  }
   return socket;
 }
 
@@ -55,10 +84,10 @@ export function ready(socket) {
     "the client connects",
     new Promise((resolve, reject) => {
       if (socket.connected) resolve();
+      const refused = (error) => reject(new Error(`connect_error: ${error.message ?? error}`));
       socket.once("connect", resolve);
-      socket.once("connect_error", (error) =>
-        reject(new Error(`connect_error: ${error.message}`)),
-      );
+      socket.once("connect_error", refused);
+      if (!socket.onAny) socket.once("error", refused);
     }),
   );
 }
@@ -72,6 +101,7 @@ export async function refused(node, options) {
       new Promise((resolve, reject) => {
         socket.once("connect", () => reject(new Error("connected, but should not be")));
         socket.once("connect_error", (error) => resolve(error.message));
+        if (!socket.onAny) socket.once("error", resolve);
       }),
     );
   } finally {

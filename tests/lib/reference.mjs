@@ -11,7 +11,7 @@ const settings = JSON.parse(json);
 function options({ origins = [], cors = true, corsCredentials = false, cookie, ...rest }) {
   const any = origins.includes("*");
   const known = ["pingInterval", "pingTimeout", "maxHttpBufferSize", "connectTimeout"];
-  known.push("upgradeTimeout", "transports", "httpCompression");
+  known.push("upgradeTimeout", "transports", "httpCompression", "allowEIO3");
   const same = Object.entries(rest).filter(([key]) => known.includes(key));
   return {
     serveClient: false,
