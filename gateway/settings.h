@@ -67,10 +67,10 @@
 	  "Binary attachments one event may carry")                                       \
 	X(LIST, origins, "origins", NONE, 0, 0, "", "*",                                  \
 	  "Browser origins that may connect: https://app.example, \"same\" for pages this server was asked for by the same host, \"*\" for any; requests without an Origin header are no browser's and pass") \
-	X(BOOL, allow_eio3, "allowEIO3", NONE, 0, 0, "false", NULL,                       \
-	  "Let clients of Socket.IO 2 (Engine.IO 3) connect too")                         \
 	X(STR, parser, "parser", NONE, 0, 0, "auto", NULL,                                \
 	  "How clients encode packets: json, msgpack (socket.io-msgpack-parser), or auto, as each client's first message shows") \
+	X(BOOL, allow_eio3, "allowEIO3", NONE, 0, 0, "false", NULL,                       \
+	  "Let clients of Socket.IO 2 (Engine.IO 3) connect too")                         \
 	X(BOOL, cors, "cors", NONE, 0, 0, "true", NULL,                                   \
 	  "Answer preflight requests, and say in each answer that pages of the origins in `origins` may read it; false: no such headers at all, the load balancer adds them") \
 	X(BOOL, cors_credentials, "corsCredentials", NONE, 0, 0, "false", NULL,           \
