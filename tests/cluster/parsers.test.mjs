@@ -89,6 +89,17 @@ describe("one room", () => {
     close(there);
   });
 
+  test("JavaScript's own values", async () => {
+    const values = [new Date(12345), undefined, { u: undefined, d: new Date(0) }];
+    await ok(sockets["msgpack on a"], "room:emit", "open:all", "message", ...values);
+    const asJson = JSON.parse(JSON.stringify(values));
+    for (const [name, socket] of Object.entries(sockets)) {
+      const want = name.startsWith("msgpack") ? values : asJson;
+      assert.deepEqual(await heard(socket, "message"), [want], name);
+      take(socket);
+    }
+  });
+
   test("no room begins like an id of theirs", async () => {
     const old = sockets["2.5 on a"];
     assert.equal(await fails(sockets["msgpack on b"], "room:join", old.id), "reserved");

@@ -1,6 +1,7 @@
 // Engine.IO 3, packet by packet, and what of it is refused.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import jwt from "jsonwebtoken";
 import { useEcho } from "../lib/hooks.mjs";
 import { Raw, upgrade } from "../lib/raw.mjs";
 import { within } from "../lib/wait.mjs";
@@ -125,6 +126,33 @@ describe("WebSocket", () => {
     if (node.kind === "reference") return;
     const raw = await connect(node);
     raw.send("41");
+    raw.send("40");
+    await raw.ended();
+  });
+});
+
+describe('"/" requires a token', () => {
+  const token = jwt.sign({ sub: "ann" }, "secret".repeat(8), { expiresIn: 60 });
+  const node = useEcho({
+    allowEIO3: true,
+    jwtSecret: "secret".repeat(8),
+    namespaces: [
+      { name: "/", auth: "required", apps: ["echo"] },
+      { name: "/custom", auth: "required", apps: ["echo"] },
+    ],
+  });
+
+  test("they are refused there, and let in where the query has it", async () => {
+    if (node.kind === "reference") return; // whoever writes it decides there
+    const raw = new Raw(node, { path: PATH, pong: false });
+    await within("the WebSocket opens", raw.opened);
+    await raw.opening();
+    assert.match(await raw.next(), /^44"[^"]+"$/);
+    raw.send("40/custom,");
+    assert.match(await raw.next(), /^44\/custom,"[^"]+"$/);
+    raw.send(`40/custom?token=${token},`);
+    await raw.expect("40/custom,");
+    await raw.expect(`42/custom,["auth",{"token":"${token}"}]`);
     raw.send("40");
     await raw.ended();
   });
