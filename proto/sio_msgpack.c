@@ -195,6 +195,9 @@ enum err sio_msgpack_decode(const struct sio_limits *limits, struct slice bytes,
 	p.id = (uint64_t)id;
 	if (read_nsp(f.nsp, &p) || !sio_payload_ok(p.type, p.data))
 		return ERR_SYNTAX;
+	/* As text it may be without one. */
+	if (p.type == SIO_CONNECT_ERROR && !p.data.n)
+		return ERR_SYNTAX;
 	*packet = p;
 	return ERR_OK;
 }

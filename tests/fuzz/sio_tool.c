@@ -1,17 +1,19 @@
-/* Our side of sio_differential.mjs. Reads requests from standard input, each an
- * operation, a length of four bytes (big-endian) and that many bytes, and answers each on
- * standard output with a length and that many bytes. Inside, what has a length stands
- * behind it.
+/* Our side of sio_differential.mjs and sio_msgpack_differential.mjs. Reads requests from
+ * standard input, each an operation, a length of four bytes (big-endian) and that many
+ * bytes, and answers each on standard output with a length and that many bytes. Inside,
+ * what has a length stands behind it.
  *
  *   d  messages, each 't' or 'b' and its bytes, for one decoder. The answer says of each
  *      'w' (more is due), 'p' and the packet, or 'e' and the error, which is the last.
  *   e  a packet → 0, its text and its attachments; or the error
+ *   m  a message of the msgpack parser → 'p' and the packet, or 'e' and the error
+ *   w  a packet → 0 and its message of the msgpack parser, or the error
  *
  * A packet is its type, 1 if it has an id or 0, the id in eight bytes, nsp, data. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "proto/sio.h"
+#include "proto/sio_msgpack.h"
 
 static const struct sio_limits limits = {.attachments_max = 10, .bytes_max = 1000000};
 
@@ -87,17 +89,47 @@ static void decode(struct slice in, struct buf *out)
 	buf_deinit(&scratch);
 }
 
-static void encode(struct slice in, struct buf *out)
+static void decode_msgpack(struct slice in, struct buf *out)
+{
+	struct sio_packet packet;
+	enum err err = sio_msgpack_decode(&limits, in, &packet);
+
+	buf_byte(out, err ? 'e' : 'p');
+	if (err)
+		put(out, err, 1);
+	else
+		put_packet(out, &packet);
+}
+
+static struct sio_packet take_packet(struct slice in)
 {
 	struct sio_packet packet = {.type = take(&in, 1).p[0]};
-	struct buf text = BUF_INIT;
-	struct json_bins bins = {NULL, 0, 0};
-	enum err err;
 
 	packet.has_id = take(&in, 1).p[0];
 	packet.id = load(take(&in, 8).p, 8);
 	packet.nsp = take_bytes(&in);
 	packet.data = take_bytes(&in);
+	return packet;
+}
+
+static void encode_msgpack(struct slice in, struct buf *out)
+{
+	struct sio_packet packet = take_packet(in);
+	struct buf bytes = BUF_INIT;
+	enum err err = sio_msgpack_encode(&packet, &bytes);
+
+	put(out, err, 1);
+	buf_slice(out, buf_view(&bytes));
+	buf_deinit(&bytes);
+}
+
+static void encode(struct slice in, struct buf *out)
+{
+	struct sio_packet packet = take_packet(in);
+	struct buf text = BUF_INIT;
+	struct json_bins bins = {NULL, 0, 0};
+	enum err err;
+
 	err = sio_encode(&packet, &text, &bins);
 	put(out, err, 1);
 	if (!err) {
@@ -107,6 +139,26 @@ static void encode(struct slice in, struct buf *out)
 	}
 	buf_deinit(&text);
 	json_bins_deinit(&bins);
+}
+
+static bool answer(uint8_t op, struct slice in, struct buf *out)
+{
+	switch (op) {
+	case 'd':
+		decode(in, out);
+		return true;
+	case 'e':
+		encode(in, out);
+		return true;
+	case 'm':
+		decode_msgpack(in, out);
+		return true;
+	case 'w':
+		encode_msgpack(in, out);
+		return true;
+	default:
+		return false;
+	}
 }
 
 static bool get(void *p, size_t n)
@@ -124,15 +176,10 @@ int main(void)
 		uint8_t *in = malloc(n ? n : 1);
 		struct buf out = BUF_INIT, framed = BUF_INIT;
 
-		if (!in || !get(in, n) || (head[0] != 'd' && head[0] != 'e')) {
-			fprintf(stderr,
-				"request ends too early, or is neither d nor e\n");
+		if (!in || !get(in, n) || !answer(head[0], slice_of(in, n), &out)) {
+			fprintf(stderr, "request ends too early, or is none\n");
 			return 1;
 		}
-		if (head[0] == 'd')
-			decode(slice_of(in, n), &out);
-		else
-			encode(slice_of(in, n), &out);
 		put_bytes(&framed, buf_view(&out));
 		if (fwrite(framed.p, 1, framed.n, stdout) != framed.n)
 			return 1;

@@ -198,6 +198,8 @@ static void test_bad(void)
 		 S("\x83" TYPE "\2" DATA "\x92\xa1"
 		   "a\xc1" NSP "\xa1/"),
 		 ERR_SYNTAX},
+		{"connect error without data", S("\x82" TYPE "\4" NSP "\xa1/"),
+		 ERR_SYNTAX},
 		{"ack without data", S("\x83" TYPE "\3" ID "\0" NSP "\xa1/"), ERR_SYNTAX},
 		{"id -1", S("\x84" TYPE "\3" DATA "\x90" ID "\xff" NSP "\xa1/"),
 		 ERR_SYNTAX},
