@@ -181,7 +181,7 @@ describe("while Redis is away", () => {
   // One waits patiently, one gives up soon, one takes few bytes.
   const start = (config) =>
     useNode({ redis: redis.url, namespaces: ROOMS, ...QUICK, ...config });
-  const patient = start({ publishWait: 60_000 });
+  const patient = start({ publishWait: 60_000, allowEIO3: true });
   const hasty = start({ publishWait: 500 });
   const full = start({ publishWait: 60_000, publishWaitingMax: 65536 });
 
@@ -204,17 +204,21 @@ describe("while Redis is away", () => {
     const raw = await Raw.connect(patient);
     raw.send("40");
     const socket = client(patient, { auth: { a: 1 } });
-    await until("both are connected to the node", async () => {
-      return (await patient.metrics())['gatehouse_conns{transport="websocket"}'] === 2;
+    // The server joins this one to "/" by itself, when it can.
+    const old = client(patient, { version: "2.5" });
+    await until("all are connected to the node", async () => {
+      return (await patient.metrics())['gatehouse_conns{transport="websocket"}'] === 3;
     });
     assert.equal(socket.connected, false);
+    assert.equal(old.connected, false);
     assert.equal(raw.inbox.length, 0);
     await back();
     assert.match(await raw.next("the answer to CONNECT"), /^40\{"sid"/);
     await ready(socket);
-    await join("open:waited", socket);
+    await ready(old);
+    await join("open:waited", socket, old);
     await raw.close();
-    close(socket);
+    close(socket, old);
   });
 
   test("if Redis stays away the transport closes, and no error is sent", async () => {
