@@ -22,6 +22,11 @@ static void unknown_flag(struct config_load *l, const char *name)
 	char names[SETTINGS_N][SETTING_NAME_MAX];
 	const char *all[SETTINGS_N + OTHER_FLAGS_N], *nearest;
 
+	if (strcmp(name, "--probe") ==
+	    0) { /* probe.h: it is looked for before all this */
+		config_error(l, name, "must come first, with a URL and nothing else");
+		return;
+	}
 	for (size_t i = 0; i < SETTINGS_N; i++) {
 		setting_flag(&settings[i], names[i]);
 		all[i] = names[i];

@@ -136,6 +136,10 @@ void config_help(struct buf *out)
 		"      Read the configuration, say what is wrong or print what is in "
 		"effect, and "
 		"exit.\n"
+		"  --probe URL\n"
+		"      Instead of a node, and alone: GET the URL and exit with 0 if the "
+		"answer is a\n      success, else with 1. For health checks: "
+		"--probe http://127.0.0.1:9300/readyz\n"
 		"  --help, --version\n");
 	for (size_t i = 0; i < SETTINGS_N; i++) {
 		const char *title = setting_group(&settings[i]);

@@ -7,6 +7,7 @@
 
 #include "gateway/log.h"
 #include "gateway/node.h"
+#include "gateway/probe.h"
 #include "gateway/server.h"
 #include "gateway/supervisor.h"
 #include "gateway/worker.h"
@@ -244,6 +245,8 @@ int gatehouse_run(int argc, char **argv, const struct app_ops *const *apps)
 	struct buf out = BUF_INIT, errors = BUF_INIT;
 	int code = 0;
 
+	if (probe_asked(argc, argv))
+		return probe_run(argc, argv);
 	for (size_t i = 0; i < APPS_MAX && apps[i]; i++)
 		names[i] = apps[i]->name;
 	signal(SIGPIPE, SIG_IGN);
