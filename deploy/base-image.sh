@@ -52,6 +52,7 @@ docker version >/dev/null 2>&1 || fail "The Docker engine does not answer: docke
 	"Does it run, and may you use it?"
 
 # Lines of a sources.list for the suite, by what apt says of this machine's own sources.
+# shellcheck disable=SC2016 # what apt fills in
 mirrors() {
 	apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' | sort -u |
 		while read -r label uri; do

@@ -14,7 +14,8 @@ Installs what is missing of the groups, with apt, as root or through sudo.
 
   build    compiler, CMake, libraries; npm, which fetches the client for browsers
   run      Redis and HAProxy, for deploy/local.sh
-  test     what tests/run.sh needs beyond those: clang and its tools, linters, Chromium
+  test     what tests/run.sh needs beyond those: clang and its tools, linters, Chromium, nginx
+  docker   engine and Compose for docker-compose.yml, and what deploy/base-image.sh needs
 
   --check  install nothing; list what is missing and exit with 1 if something is
 
@@ -124,7 +125,23 @@ need_test() {
 	need_command codespell codespell
 	need_command shellcheck shellcheck
 	need_command nm binutils
+	need_command nginx nginx
+	need_command systemd-analyze systemd
 	need_command 'chromium|chromium-browser|google-chrome' chromium fonts-dejavu-core
+}
+
+has_compose() {
+	have docker-compose || docker compose version >/dev/null 2>&1
+}
+
+need_docker() {
+	need_command dockerd docker.io
+	need_command docker 'docker-cli|docker.io'
+	has_compose || lacks "docker compose" docker-compose
+	need_command mmdebstrap mmdebstrap
+	# The engine's network, and what tests look at it with.
+	need_command iptables iptables
+	need_command ip iproute2
 }
 
 # --- apt -------------------------------------------------------------------------------
@@ -159,9 +176,9 @@ first_known() {
 	printf '%s\n' "${1%%|*}" # apt-get will say that it does not know it
 }
 
-# Debian's redis-server and haproxy start a service when they are installed. A policy-rc.d
-# that denies it is the documented way to prevent that; ours lives only while apt runs, and
-# one that is there already is respected.
+# Debian's redis-server, haproxy, nginx and docker.io start a service when they are
+# installed. A policy-rc.d that denies it is the documented way to prevent that; ours lives
+# only while apt runs, and one that is there already is respected.
 policy=/usr/sbin/policy-rc.d
 policy_is_ours=no
 
@@ -180,16 +197,19 @@ allow_services() {
 	fi
 }
 
+disable_service() {
+	as_root systemctl disable --quiet "$@" || true
+	say "  What came with the package and would start with the machine is disabled: $*"
+}
+
 # Not started is not enough where systemd runs: they would start with the machine.
 disable_services() {
 	local p
 	[ -d /run/systemd/system ] || return 0
 	for p in "$@"; do
 		case $p in
-		redis-server | haproxy)
-			as_root systemctl disable --quiet "$p" || true
-			say "  The service $p, which came with the package, is disabled."
-			;;
+		redis-server | haproxy | nginx) disable_service "$p" ;;
+		docker.io) disable_service docker.service docker.socket containerd.service ;;
 		esac
 	done
 }
@@ -235,16 +255,16 @@ check=no
 groups=()
 for argument in "$@"; do
 	case $argument in
-	build | run | test) groups+=("$argument") ;;
+	build | run | test | docker) groups+=("$argument") ;;
 	--check) check=yes ;;
 	-h | --help)
 		usage
 		exit 0
 		;;
-	*) fail "'$argument' is neither a group (build, run, test) nor an option." "See deploy/install.sh --help." ;;
+	*) fail "'$argument' is neither a group (build, run, test, docker) nor an option." "See deploy/install.sh --help." ;;
 	esac
 done
-[ ${#groups[@]} -gt 0 ] || fail "No group was given: build, run or test." "See deploy/install.sh --help."
+[ ${#groups[@]} -gt 0 ] || fail "No group was given: build, run, test or docker." "See deploy/install.sh --help."
 
 look "${groups[@]}"
 if [ ${#missing[@]} -eq 0 ]; then

@@ -2,6 +2,9 @@
 # What the scripts share: they say what they do, how long it took, and what went wrong.
 # To be sourced.
 
+# Where Debian has daemons, and ordinary users do not look.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
 # One line for each argument.
 say() {
 	printf "%s\n" "$@"

@@ -144,7 +144,7 @@ run_fuzzers() {
 }
 
 say "Looking for what is needed"
-deploy/install.sh build run test || fail "Not everything could be installed."
+deploy/install.sh build run test docker || fail "Not everything could be installed."
 need npm "npm packages of the tests" npm_packages
 
 say "" "Building"

@@ -108,7 +108,7 @@ check_cppcheck() {
 
 check_spelling() {
 	has_tool codespell || return 0
-	sources '*.c' '*.h' '*.md' '*.sh' '*.cmake' '*CMakeLists.txt' '*.cfg' '*.yml' '*.yaml' '*.html' \
+	sources '*.c' '*.h' '*.md' '*.sh' '*.cmake' '*CMakeLists.txt' '*.cfg' '*.conf' '*.service' '*.yml' '*.yaml' '*.html' \
 		'*.css' '*.js' '*.mjs' '*.lua' | grep -v '^tests/fuzz/corpus/' |
 		xargs -r codespell --ignore-words tests/lint/codespell-ignore.txt 2>&1 | found "spelling:"
 }
