@@ -47,11 +47,13 @@ done
 have mmdebstrap || fail "mmdebstrap is not installed." "apt-get install mmdebstrap"
 
 # What happens in the chroot, in a mount and a process namespace of its own: whatever is
-# mounted or started there goes away with it. Shared memory and ptys are what Chromium wants.
+# mounted or started there goes away with it. Shared memory and ptys are what Chromium wants;
+# containers want to leave a root that is a mount.
 # shellcheck disable=SC2317,SC2016 # called through step; expanded in the namespace
 inside() {
 	unshare --mount --pid --fork --kill-child bash -c '
 		set -e
+		mount --bind "$1" "$1"
 		mount -t proc proc "$1/proc"
 		mount -t tmpfs tmpfs "$1/dev/shm" || true
 		mount --rbind /sys "$1/sys" && mount --make-rslave "$1/sys"
