@@ -48,7 +48,8 @@ have mmdebstrap || fail "mmdebstrap is not installed." "apt-get install mmdebstr
 
 # What happens in the chroot, in a mount and a process namespace of its own: whatever is
 # mounted or started there goes away with it. Shared memory and ptys are what Chromium wants;
-# containers want to leave a root that is a mount.
+# the root is a mount of its own, and no mere chroot, since containers that are entered later
+# find themselves at the root of the namespace.
 # shellcheck disable=SC2317,SC2016 # called through step; expanded in the namespace
 inside() {
 	unshare --mount --pid --fork --kill-child bash -c '
@@ -57,11 +58,12 @@ inside() {
 		mount -t proc proc "$1/proc"
 		mount -t tmpfs tmpfs "$1/dev/shm" || true
 		mount --rbind /sys "$1/sys" && mount --make-rslave "$1/sys"
-		dir=$1
+		cd "$1"
 		shift
-		exec chroot "$dir" /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 \
+		pivot_root . mnt
+		exec chroot . /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 \
 			PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-			sh -c "cd /src && exec \"\$@\"" sh "$@"' bash "$chroot" "$@"
+			sh -c "umount -l /mnt; cd /src && exec \"\$@\"" sh "$@"' bash "$chroot" "$@"
 }
 
 # shellcheck disable=SC2317 # called through step

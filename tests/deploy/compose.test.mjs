@@ -5,9 +5,11 @@
 // Where Docker can't run this ends with code 77, which is neither passed nor failed to ctest,
 // and failed to tests/run.sh.
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { io } from "socket.io-client";
+import { scratchDirectory } from "../lib/processes.mjs";
 import { until, within } from "../lib/wait.mjs";
 import { Engine, NoDocker, run } from "./docker.mjs";
 
@@ -249,6 +251,77 @@ describe("docker-compose.yml", { timeout: BUILD_MS }, () => {
     await healthy("redis");
     assert.equal((await cli("get", "kept")).trim(), "yes");
     await talk(...people);
+  });
+
+  // Here, since the image has the program and its libraries: systemd is put beside them.
+  test("gatehouse.service runs under systemd", async () => {
+    const image = `${NAME}-systemd`;
+    const inside = (...args) => engine.docker("exec", image, ...args);
+    const write = (file, text) => inside("sh", "-c", 'printf "%s" "$0" >"$1"', text, file);
+    const dockerfile = [
+      `FROM gatehouse:${NAME}`,
+      "USER root",
+      "RUN apt-get update && apt-get install -y --no-install-recommends systemd-sysv",
+      // What a container's manager would have prepared for systemd.
+      "ENTRYPOINT mount --make-rshared / && umount -R -l /sys/fs/cgroup" +
+        " && mount -t cgroup2 none /sys/fs/cgroup && exec /sbin/init",
+    ];
+    const context = scratchDirectory();
+    writeFileSync(`${context}/Dockerfile`, dockerfile.join("\n"));
+    await engine.docker("build", "-t", image, context);
+    try {
+      await engine.docker(
+        ...["run", "-d", "--name", image, "--cap-add", "SYS_ADMIN", "--tmpfs", "/run", "--tmpfs", "/tmp"],
+        ...["--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"],
+        ...["-v", `${ROOT}deploy/gatehouse.service:/etc/systemd/system/gatehouse.service:ro`, image],
+      );
+      await until("systemd has started", async () =>
+        /^(running|degraded)/.test(await inside("sh", "-c", "systemctl is-system-running || true")),
+      );
+      // The program and a secret where the unit expects them, the secret for root alone.
+      await inside("mkdir", "-p", "/etc/gatehouse", "/etc/systemd/system/gatehouse.service.d");
+      await write("/etc/gatehouse/jwt.key", "0123456789abcdef0123456789abcdef");
+      await inside("chmod", "600", "/etc/gatehouse/jwt.key");
+      await write(
+        "/etc/systemd/system/gatehouse.service.d/secret.conf",
+        "[Service]\nLoadCredential=jwt.key:/etc/gatehouse/jwt.key\n",
+      );
+      await write(
+        "/etc/gatehouse/gatehouse.yaml",
+        JSON.stringify({
+          listen: "localhost:3000",
+          opsListen: "127.0.0.1:9300",
+          jwtSecretFile: "/run/credentials/gatehouse.service/jwt.key",
+          namespaces: [{ name: "/", auth: "required" }],
+        }),
+      );
+      await inside("systemctl", "daemon-reload");
+      await inside("systemctl", "start", "gatehouse");
+      const log = () => inside("journalctl", "-u", "gatehouse", "--no-pager");
+      await until("it is ready", () => inside("gatehouse", "--probe", "http://127.0.0.1:9300/readyz")).catch(
+        async (error) => assert.fail(`${error.message}\n${await log()}`),
+      );
+      const pid = (await inside("systemctl", "show", "-P", "MainPID", "gatehouse")).trim();
+      const status = await inside("cat", `/proc/${pid}/status`);
+      assert.doesNotMatch(status, /^Uid:\t0\t/m);
+      assert.match(status, /^CapBnd:\t0+$/m);
+      assert.match(status, /^Seccomp:\t2$/m);
+
+      await inside("systemctl", "stop", "gatehouse");
+      assert.equal(await inside("systemctl", "show", "-P", "Result", "gatehouse"), "success\n");
+      assert.match(await log(), /stopped/);
+
+      // Wrong settings: it does not try again and again.
+      await write("/etc/gatehouse/gatehouse.yaml", "pingIntervall: 3s\n");
+      await inside("systemctl", "start", "gatehouse").catch(() => {});
+      const shown = (name) => inside("systemctl", "show", "-P", name, "gatehouse");
+      await until("it has failed", async () => (await shown("ActiveState")) === "failed\n");
+      assert.equal(await shown("ExecMainStatus"), "2\n");
+      assert.equal(await shown("NRestarts"), "0\n");
+    } finally {
+      await engine.docker("rm", "-f", image);
+      await engine.docker("rmi", image);
+    }
   });
 
   test("it stops in order, and everything ends well", async () => {
