@@ -86,12 +86,19 @@ async function codeOf(service) {
     .filter(({ event }) => event === "starting");
   return starts.at(-1).node;
 }
+// Only of a client that never was on long-polling does the id tell where it is.
 const isOn = (code) => (socket) => socket.connected && socket.id.startsWith(code);
 
+const WEBSOCKET = { transports: ["websocket"] };
+async function nodeOf(socket) {
+  for (const node of NODES) if (isOn(await codeOf(node))(socket)) return node;
+  throw new Error(`no node has made ${socket.id}`);
+}
+
 const clients = [];
-async function client(user) {
+async function client(user, options = {}) {
   const socket = io(url, {
-    transports: ["websocket"],
+    ...options,
     auth: { user },
     forceNew: true,
     reconnectionDelayMax: 1000,
@@ -124,10 +131,15 @@ async function talk(...sockets) {
   }
 }
 
-const back = (sockets, gone) =>
+// Until all are in the room again, and it stays so while each says something.
+const back = (sockets) =>
   until(
-    "its clients are back, elsewhere",
-    () => sockets.every((socket) => socket.connected && socket.joined && !isOn(gone)(socket)),
+    "the clients are back",
+    async () => {
+      if (!sockets.every((socket) => socket.connected && socket.joined)) return false;
+      await talk(...sockets);
+      return true;
+    },
     COMEBACK_MS,
   );
 
@@ -189,19 +201,25 @@ describe("docker-compose.yml", { timeout: BUILD_MS }, () => {
 
   const people = [];
   test("clients on several nodes talk in a room", async () => {
-    for (const user of ["ada", "bob", "cem", "dua", "eli", "fay"]) people.push(await client(user));
+    people.push(await client("ada", WEBSOCKET), await client("bob", { transports: ["polling"] }));
+    for (const user of ["cem", "dua", "eli", "fay"]) people.push(await client(user));
     assert.ok(new Set(people.map(({ id }) => id.slice(0, 6))).size >= 2, "on several nodes");
+    await talk(...people);
+    await until("they have moved to WebSocket", () =>
+      people.slice(2).every((socket) => socket.io.engine.transport.name === "websocket"),
+    );
     await talk(...people);
   });
 
   test("a node is killed: its clients come back on others", async () => {
-    const code = people[0].id.slice(0, 6);
-    let victim;
-    for (const node of NODES) if ((await codeOf(node)) === code) victim = node;
-    const lost = people.filter(isOn(code));
+    const [ada] = people;
+    const victim = await nodeOf(ada);
+    const { id } = ada;
     await engine.docker("kill", container(victim));
-    await back(lost, code);
+    await until("its client has noticed", () => ada.id !== id);
+    await back(people);
     await talk(...people);
+    assert.notEqual(await nodeOf(ada), victim);
 
     await engine.docker("start", container(victim));
     await healthy(victim);
@@ -212,7 +230,7 @@ describe("docker-compose.yml", { timeout: BUILD_MS }, () => {
   async function served(service) {
     const code = await codeOf(service);
     const one = await until(`${service} gets clients again`, async () => {
-      const socket = await client("guest");
+      const socket = await client("guest", WEBSOCKET);
       if (isOn(code)(socket)) return socket;
       socket.disconnect();
       return null;
@@ -222,10 +240,8 @@ describe("docker-compose.yml", { timeout: BUILD_MS }, () => {
   }
 
   test("a node is stopped: it lets its clients go, and ends well", async () => {
-    const code = people[1].id.slice(0, 6);
-    let victim;
-    for (const node of NODES) if ((await codeOf(node)) === code) victim = node;
-    const going = people.filter(isOn(code));
+    const [ada] = people;
+    const victim = await nodeOf(ada);
     const stopping = engine.docker("stop", container(victim));
     await until("it is not ready any more", async () =>
       engine
@@ -236,8 +252,9 @@ describe("docker-compose.yml", { timeout: BUILD_MS }, () => {
     await stopping;
     const { ExitCode, OOMKilled } = await state(victim);
     assert.deepEqual({ ExitCode, OOMKilled }, { ExitCode: 0, OOMKilled: false });
-    await back(going, code);
+    await back(people);
     await talk(...people);
+    assert.notEqual(await nodeOf(ada), victim);
 
     await engine.docker("start", container(victim));
     await healthy(victim);
