@@ -315,8 +315,10 @@ describe("docker-compose.yml", () => {
       await inside("systemctl", "daemon-reload");
       await inside("systemctl", "start", "gatehouse");
       const log = () => inside("journalctl", "-u", "gatehouse", "--no-pager");
-      await until("it is ready", () => inside("gatehouse", "--probe", "http://127.0.0.1:9300/readyz")).catch(
-        async (error) => assert.fail(`${error.message}\n${await log()}`),
+      const probe = () =>
+        inside("gatehouse", "--probe", "http://127.0.0.1:9300/readyz").then(() => true);
+      await until("it is ready", probe).catch(async (error) =>
+        assert.fail(`${error.message}\n${await log()}`),
       );
       const pid = (await inside("systemctl", "show", "-P", "MainPID", "gatehouse")).trim();
       const status = await inside("cat", `/proc/${pid}/status`);
