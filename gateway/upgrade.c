@@ -184,6 +184,10 @@ static void take(struct upgrade *u)
 		move_in_take(u->in);
 		return;
 	}
+	if (c->state != CONN_OPEN) { /* it ends in this turn */
+		upgrade_close(u);
+		return;
+	}
 	u->conn = NULL;
 	polling_detach(c);
 	attach(u, c);
