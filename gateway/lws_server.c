@@ -157,7 +157,7 @@ static size_t connections_max(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
 		return SIZE_MAX;
-	return limit.rlim_cur > 2 * FILES_RESERVED ? limit.rlim_cur - FILES_RESERVED
+	return limit.rlim_cur / 2 > FILES_RESERVED ? limit.rlim_cur - FILES_RESERVED
 						   : limit.rlim_cur / 2;
 }
 
