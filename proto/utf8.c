@@ -44,8 +44,11 @@ struct utf8_step utf8_step(const uint8_t *p, const uint8_t *end)
 
 bool utf8_ok(struct slice s)
 {
-	const uint8_t *p = s.p, *end = s.p + s.n;
+	const uint8_t *p = s.p, *end;
 
+	if (!s.n)
+		return true; /* p may be NULL */
+	end = s.p + s.n;
 	while (p < end) {
 		struct utf8_step step = utf8_step(p, end);
 

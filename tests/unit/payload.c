@@ -109,6 +109,7 @@ static void test_utf16(void)
 	CHECK(utf8_utf16_n(SLICE_EMPTY) == 0);
 	CHECK(utf8_utf16_n(SLICE_LIT("a\xc3\xa9\xe2\x82\xac")) == 3);
 	CHECK(utf8_utf16_n(SLICE_LIT("\xf0\x9f\x98\x80!")) == 3);
+	CHECK(utf8_ok(SLICE_EMPTY));
 	CHECK(utf8_ok(SLICE_LIT("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80")));
 	CHECK(!utf8_ok(SLICE_LIT("a\xc3")));
 	CHECK(!utf8_ok(SLICE_LIT("\xed\xa0\x80")));

@@ -68,6 +68,8 @@ static void test_rows(void)
 			CHECK_ROW(mp_skip(&c) == ERR_OK && c.p == c.end, name);
 			free(copy);
 		}
+		if (!out.p)
+			abort();
 		CHECK_SLICE(slice_skip(buf_view(&out), 1), rows[i].map, name);
 	}
 	buf_deinit(&out);
