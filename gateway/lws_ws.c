@@ -83,7 +83,7 @@ static const struct transport_ops ws_ops = {
 	.write = ws_write,
 	.read = ws_read,
 	.close = ws_close,
-	.gather_bytes_max = 64 * 1024,
+	.gather_bytes_max = (size_t)64 * 1024,
 };
 
 static void attach(void *transport, struct conn *c)

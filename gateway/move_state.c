@@ -46,7 +46,7 @@ static void pack_socket(msgpack_packer *pk, const struct socket *s)
 	else
 		msgpack_pack_nil(pk);
 	msgpack_pack_uint64(pk, s->expires_ms);
-	msgpack_pack_array(pk, 2 * s->rooms_n);
+	msgpack_pack_array(pk, 2 * (size_t)s->rooms_n);
 	for (struct link *l = s->members.next; l != &s->members; l = l->next) {
 		const struct member *m = container_of(l, struct member, of_socket);
 

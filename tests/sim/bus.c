@@ -189,7 +189,7 @@ static void on_close(struct adapter *a, void (*closed)(void *arg), void *arg)
 	(void)a;
 	(void)closed;
 	(void)arg;
-	assert(!"the real adapter is closed");
+	assert(false && "the real adapter is closed");
 }
 
 static const struct adapter_ops bus_ops = {
