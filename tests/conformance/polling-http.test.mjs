@@ -156,6 +156,7 @@ describe("CORS, any origin", () => {
   });
 });
 
+// Not with any origin: such a node does not start.
 describe("CORS with credentials", () => {
   const target = useEcho({ origins: [APP], corsCredentials: true, maxHttpBufferSize: 50_000 });
 
@@ -171,6 +172,19 @@ describe("CORS with credentials", () => {
     const answer = await preflight(target, POLLING, APP);
     isPreflight(answer, APP);
     assert.equal(answer.headers["access-control-allow-credentials"], "true");
+  });
+
+  test("nothing for another origin", async () => {
+    for (const answer of [
+      await preflight(target, POLLING, EVIL),
+      await send(target, POLLING, { headers: { Origin: EVIL } }),
+    ]) {
+      assert.equal(answer.headers[ALLOW], undefined);
+      // The reference says so to everybody; without the other it is of no use.
+      if (target.kind !== "reference") {
+        assert.equal(answer.headers["access-control-allow-credentials"], undefined);
+      }
+    }
   });
 });
 

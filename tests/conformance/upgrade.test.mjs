@@ -213,6 +213,7 @@ describe("the upgrade", () => {
     const session = await Session.join(target);
     const raw = await probed(session);
     const other = await second(target, session.sid);
+    other.send("2probe");
     await other.expectClosed();
     raw.send("5");
     await raw.alive();
@@ -288,12 +289,15 @@ describe("an upgrade that fails", () => {
     });
   }
 
-  test("an upgrade packet without a probe", async () => {
+  // The reference takes it; no client does so.
+  test("an upgrade packet without a probe: it is taken, or polling goes on", async () => {
     const session = await Session.join(target);
     const raw = await second(target, session.sid);
     raw.send("5");
-    await raw.alive();
-    await raw.close();
+    const closed = raw.closed.then(() => true);
+    const works = raw.alive().then(() => false, () => closed);
+    if (await works) await session.alive();
+    else await raw.close();
   });
 
   test("the WebSocket is lost after the probe: polling goes on, the next try succeeds", async () => {
@@ -353,10 +357,18 @@ describe("an upgrade that fails", () => {
     await raw.expectClosed();
   });
 
-  test("an unknown session: 400 in plain text", async () => {
-    const answer = await upgrade(target, `${HANDSHAKE}&sid=abcdefghijklmnopqrst`);
-    assert.equal(answer.status, 400);
-    assert.equal(answer.body, "Session ID unknown");
+  // A node cannot know which sessions others have before the WebSocket is there.
+  test("an unknown session: 400 in plain text, or closed at the probe", async () => {
+    const path = `${HANDSHAKE}&sid=abcdefghijklmnopqrst`;
+    const answer = await upgrade(target, path);
+    if (target.kind !== "cluster") assert.equal(answer.status, 400);
+    if (answer.status === 400) {
+      assert.equal(answer.body, "Session ID unknown");
+    } else {
+      const raw = await second(target, "abcdefghijklmnopqrst");
+      raw.send("2probe");
+      await raw.expectClosed();
+    }
   });
 
   test("polling as the transport of an upgrade: 400, and the session lives", async () => {

@@ -140,7 +140,7 @@ export class Session {
   // The promise of a pending GET (in an object, as async functions unwrap promises), when
   // the server that has the session is sure to have it. Answers to harmless packets
   // (pongs nobody asked for) tell: the connection they come on is younger, and where
-  // nodes are many, one of them went the way of the GET behind it.
+  // nodes are many, one of them went the same way, behind it.
   async hang(options) {
     const get = this.get(options);
     await get.sent;
