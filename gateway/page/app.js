@@ -97,6 +97,18 @@
 
 	/* --- connection --------------------------------------------------------------- */
 
+	/* ?transports=polling (or websocket, or both, in the order of trying): to see what it is
+	 * like. Else the client does as it does by itself. */
+	function transportsAsked() {
+		const asked = new URLSearchParams(location.search).get("transports") || "";
+		return asked.split(",").filter((name) => ["polling", "websocket"].includes(name));
+	}
+
+	function showTransport() {
+		$("my-transport").textContent = socket.connected
+			? { polling: "long-polling", websocket: "WebSocket" }[socket.io.engine.transport.name] : "–";
+	}
+
 	function showState(state, text, fault = "") {
 		$("state").dataset.state = state;
 		$("state-text").textContent = text;
@@ -107,16 +119,20 @@
 		$("banner").textContent = fault ? `${text}: ${fault}` : text;
 		if (state !== "connected") {
 			$("latency").textContent = "–";
+			$("my-transport").textContent = "–";
 			$("my-node").replaceChildren("–");
 		}
 	}
 
 	function connect() {
-		socket = io({ transports: ["websocket"], auth: (give) => give({ user }) });
+		const transports = transportsAsked();
+		socket = io({ ...(transports.length && { transports }), auth: (give) => give({ user }) });
 
 		socket.on("connect", () => {
 			mine.add(socket.id);
 			showState("connected", "Connected");
+			showTransport();
+			socket.io.engine.on("upgrade", showTransport);
 			$("my-node").replaceChildren(nodeChip(nodeOf(socket.id)));
 			for (const room of rooms.values()) {
 				// Without recovery, what was said meanwhile is gone; better to say so.

@@ -6,6 +6,7 @@ import { chromium } from "playwright-core";
 import { DEADLINE_MS } from "../lib/wait.mjs";
 
 const PROGRAMS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const LOST = /WebSocket connection to|Failed to load resource: net::ERR_|the server responded with a status of (400|503)/;
 const SHOTS = process.env.GATEHOUSE_SHOTS;
 
 export async function launch() {
@@ -35,7 +36,7 @@ export class Window {
     window.page.on("pageerror", (error) => window.faults.push(error.message));
     window.page.on("console", (message) => {
       // A lost connection is an error on the console too, and none of the page's.
-      if (message.type() === "error" && !/WebSocket connection to/.test(message.text()))
+      if (message.type() === "error" && !LOST.test(message.text()))
         window.faults.push(message.text());
     });
     await window.page.goto(url);
@@ -134,6 +135,24 @@ export class Window {
 
   async toRoom(room) {
     await this.page.click(`.room:has-text("${room}")`);
+  }
+
+  // How often the text is in the log.
+  times(text) {
+    return this.page.locator("#logs .text", { hasText: new RegExp(`^${text}$`) }).count();
+  }
+
+  transport(wanted) {
+    return this.see(
+      `the transport ${wanted}`,
+      (name) => document.getElementById("my-transport").textContent === name,
+      wanted,
+    );
+  }
+
+  // Take the network away from this window, and give it back.
+  offline(on) {
+    return this.page.context().setOffline(on);
   }
 
   node() {
