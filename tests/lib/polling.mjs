@@ -137,7 +137,7 @@ export class Session {
     return packets;
   }
 
-  // The promise of a pending GET (in an object, as async functions unwrap promises), when
+  // The promise of a GET that waits (in an object, as async functions unwrap promises), when
   // the server that has the session is sure to have it. Answers to harmless packets
   // (pongs nobody asked for) tell: the connection they come on is younger, and where
   // nodes are many, one of them went the same way, behind it.
