@@ -48,6 +48,7 @@ describe("abuse", () => {
     {
       namespaces: NAMESPACES,
       handshakeTimeout: "1s",
+      maxHandshakesPerAddress: 0, // the witnesses come from there too
       requestTimeout: "3s",
       pingInterval: "1s",
       pingTimeout: "3s",
