@@ -6,10 +6,7 @@ import { io } from "socket.io-client";
 
 const [url = "http://127.0.0.1:3000", room = "lobby", user = "node"] = process.argv.slice(2);
 
-const socket = io(url, {
-  transports: ["websocket"], // Gatehouse has no long-polling yet
-  auth: { user },
-});
+const socket = io(url, { auth: { user } });
 
 // Emit a built-in event; its answer, or an error that says why not.
 async function ask(event, ...args) {
