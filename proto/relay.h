@@ -28,12 +28,12 @@ enum relay_type {
 
 struct relay_message {
 	enum relay_type type;
-	uint64_t number; /* of the request, drawn by who asks; unique for its node */
-	struct slice sid;
 	uint8_t version; /* of Engine.IO */
 	uint8_t kind;	 /* RELAY_ANSWER: enum answer_kind */
 	uint8_t error;	 /* RELAY_ANSWER: enum eio_error */
 	bool binary;	 /* the body is not text; of a client of version 3: no base64 */
+	uint64_t number; /* of the request, drawn by who asks; unique for its node */
+	struct slice sid;
 	struct slice body;
 };
 
