@@ -283,9 +283,9 @@ describe("an upgrade that fails", () => {
       assert.deepEqual(packetsLeft, [back(1)]);
       await session.alive();
       // And a better try succeeds.
-      const again = await switched(session);
-      await again.alive();
-      await again.close();
+      const better = await again(() => switched(session));
+      await better.alive();
+      await better.close();
     });
   }
 
@@ -303,7 +303,8 @@ describe("an upgrade that fails", () => {
   test("the WebSocket is lost after the probe: polling goes on, the next try succeeds", async () => {
     const session = await Session.join(target);
     for (let i = 0; i < 5; i++) {
-      const raw = await probed(session);
+      // The server may learn of the last one's end after we do.
+      const raw = await again(() => probed(session));
       await session.ok(`42["message",${i}]`);
       if (i % 2) raw.socket.terminate();
       else raw.socket.close();
@@ -315,17 +316,16 @@ describe("an upgrade that fails", () => {
     }
     assert.deepEqual(packets, backs(0, 5));
     await session.alive();
-    // The server may learn of the last one's end after we do.
-    const raw = await settledUpgrade(session);
+    const raw = await again(() => switched(session));
     await raw.alive();
     await raw.close();
   });
 
-  // A WebSocket that is taken: one that is closed at once came too early.
-  async function settledUpgrade(session) {
-    return until("an upgrade succeeds", async () => {
+  // Try until it is taken: a WebSocket that came too early is closed at once.
+  function again(attempt) {
+    return until("a WebSocket is taken", async () => {
       try {
-        return await switched(session);
+        return await attempt();
       } catch {
         return null;
       }
@@ -347,6 +347,19 @@ describe("an upgrade that fails", () => {
     // The reference gives the client the time to upgrade or to poll first.
     await session.gone();
     await raw.ended();
+  });
+
+  // Both at once: whichever the server sees first, the other finds an end.
+  test("the session ends in the moment of the upgrade", async () => {
+    for (let i = 0; i < 40; i++) {
+      const session = await Session.join(target);
+      const raw = await probed(session);
+      const post = session.post(i % 2 ? "1" : "abc").catch(() => {});
+      raw.send("5");
+      await post;
+      raw.socket.terminate();
+      await session.gone();
+    }
   });
 
   test("a bad POST while the WebSocket probes", async () => {
@@ -422,9 +435,9 @@ describe("upgradeTimeout", () => {
       assert.ok(elapsed > 400, `not before its time: ${elapsed} ms`);
       await session.alive();
       await session.alive();
-      const again = await switched(session);
-      await again.alive();
-      await again.close();
+      const later = await switched(session);
+      await later.alive();
+      await later.close();
     });
   }
 
