@@ -505,14 +505,18 @@ static void drop(struct http_exchange *x)
 	lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 }
 
-/* lws does not read from these, so it does not see that their peers are gone. */
-static void look_at(struct http_exchange **exchanges, struct pollfd *fds, size_t n)
+/* lws does not read from these, so it does not see that their peers are gone. Those go to
+ * `over`. */
+static void look_at(struct http_exchange **exchanges, struct pollfd *fds, size_t n,
+		    struct link *over)
 {
 	if (n == 0 || poll(fds, n, 0) <= 0)
 		return;
 	for (size_t i = 0; i < n; i++) {
-		if (fds[i].revents & (POLLRDHUP | POLLHUP | POLLERR))
-			drop(exchanges[i]);
+		if (!(fds[i].revents & (POLLRDHUP | POLLHUP | POLLERR)))
+			continue;
+		list_remove(&exchanges[i]->link);
+		list_push(over, &exchanges[i]->link);
 	}
 }
 
@@ -522,31 +526,32 @@ static void on_sweep(uv_timer_t *timer)
 	uint64_t now = env_now_ms(s->node->env);
 	struct http_exchange *exchanges[SWEEP_BATCH];
 	struct pollfd fds[SWEEP_BATCH];
-	struct link seen, *l;
+	struct link seen, over, *l;
 	size_t n = 0;
 
-	/* Dropping one may end another by way of its session, so each is put aside
-	 * before. */
 	link_init(&seen);
+	link_init(&over);
 	while ((l = list_first(&s->polling))) {
 		struct http_exchange *x = container_of(l, struct http_exchange, link);
+		bool late = now - x->since_ms > s->node->config->request_timeout_ms;
 
 		list_remove(l);
-		list_push(&seen, l);
-		if (!x->complete &&
-		    now - x->since_ms > s->node->config->request_timeout_ms)
-			drop(x);
+		list_push(!x->complete && late ? &over : &seen, l);
 		if (!x->complete)
 			continue;
 		exchanges[n] = x;
 		fds[n++] = (struct pollfd){.fd = lws_get_socket_fd(x->client->wsi),
 					   .events = POLLRDHUP};
 		if (n == SWEEP_BATCH) {
-			look_at(exchanges, fds, n);
+			look_at(exchanges, fds, n, &over);
 			n = 0;
 		}
 	}
-	look_at(exchanges, fds, n);
+	look_at(exchanges, fds, n, &over);
+	/* Dropping one may end another by way of its session, which leaves its list then:
+	 * no pointer to one outlives a drop. */
+	while ((l = list_first(&over)))
+		drop(container_of(l, struct http_exchange, link));
 	list_splice(&s->polling, &seen);
 }
 
