@@ -365,6 +365,11 @@ bool polling_post_begin(struct conn *c)
 	return c->state == CONN_OPEN;
 }
 
+void polling_post_undo(struct conn *c)
+{
+	polling_of(c)->posting = false;
+}
+
 void polling_post(struct conn *c, struct slice body, bool binary, bool begun,
 		  struct exchange *x)
 {

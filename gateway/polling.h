@@ -39,6 +39,7 @@ bool polling_is(const struct conn *c);
 void polling_get(struct conn *c, struct exchange *x);
 /* A POST was begun at this node; false: it overlaps another, and the conn ends. */
 bool polling_post_begin(struct conn *c);
+void polling_post_undo(struct conn *c);
 /* `begun`: that was said before. */
 void polling_post(struct conn *c, struct slice body, bool binary, bool begun,
 		  struct exchange *x);

@@ -70,6 +70,14 @@ bool session_post_begin(struct node *n, const struct eio_query *q)
 	return !c || polling_post_begin(c);
 }
 
+void session_post_undo(struct node *n, const struct eio_query *q)
+{
+	struct conn *c = polling_conn(n, q);
+
+	if (c)
+		polling_post_undo(c);
+}
+
 void session_post_gone(struct node *n, const struct eio_query *q)
 {
 	struct conn *c = polling_conn(n, q);

@@ -15,6 +15,8 @@ bool session_check(const struct node *n, const struct eio_query *q, bool get,
 /* A POST was begun, its body is to come. False: it overlaps another, which ends the
  * session; it is not handed over. */
 bool session_post_begin(struct node *n, const struct eio_query *q);
+/* It was none. */
+void session_post_undo(struct node *n, const struct eio_query *q);
 /* The client is gone before its body was complete. */
 void session_post_gone(struct node *n, const struct eio_query *q);
 /* A request that was checked, and of a POST begun: it is there as a whole. */

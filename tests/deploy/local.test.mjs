@@ -178,8 +178,11 @@ describe("deploy/local.sh", () => {
     assert.match(script.output, /node1 ended before node1 is ready/);
     const [directory] = script.output.match(/\/tmp\/gatehouse-local\.\w+/);
     assert.equal(existsSync(directory), false);
-    const left = execFileSync("ps", ["-eo", "args"], { encoding: "utf8" });
-    assert.equal(left.includes(directory), false);
+    // What it told to stop may take a moment longer than it.
+    await until("its processes have ended", () => {
+      const left = execFileSync("ps", ["-eo", "args"], { encoding: "utf8" });
+      return !left.includes(directory);
+    });
   });
 
   it("refuses what it does not understand", async () => {
