@@ -24,6 +24,7 @@
 #include <uv.h>
 
 #include "adapter/env.h"
+#include "adapter/queue.h"
 #include "proto/cluster.h"
 #include "proto/id.h"
 
@@ -55,6 +56,10 @@ struct adapter_events {
 	/* A member that a dead node left behind was removed. One node hears of each. */
 	void (*on_member_lost)(void *ctx, struct slice nsp, struct slice room,
 			       const struct adapter_member *m);
+	/* Something may be taken, now or at another time than was said, from a queue that
+	 * is watched (adapter_queue_watch), or
+	 * the watch was lost for a while. */
+	void (*on_queue)(void *ctx, struct slice queue);
 	/* One line for the log. `id` is stable, `text` is "key=value …" or empty. */
 	void (*on_log)(void *ctx, enum adapter_log_level level, const char *id,
 		       const char *text);
@@ -105,6 +110,10 @@ struct adapter_ops {
 	void (*presence_list)(struct adapter *a, struct slice nsp, struct slice room,
 			      struct slice after, size_t limit, adapter_members_fn *done,
 			      void *arg);
+	void (*queue)(struct adapter *a, const struct queue_request *r,
+		      adapter_queue_fn *done, void *arg);
+	void (*queue_watch)(struct adapter *a, struct slice queue);
+	void (*queue_unwatch)(struct adapter *a, struct slice queue);
 	bool (*turn)(struct adapter *a);
 	void (*stats)(const struct adapter *a, struct adapter_stats *s);
 	void (*close)(struct adapter *a, void (*closed)(void *arg), void *arg);
@@ -242,6 +251,29 @@ static inline void adapter_presence_list(struct adapter *a, struct slice nsp,
 					 void *arg)
 {
 	a->ops->presence_list(a, nsp, room, after, limit, done, arg);
+}
+
+/* Do something with a queue (queue.h). Requests are carried out in the order they are
+ * made. While the backend is away they wait for up to publish_wait_ms_max, then
+ * ERR_UNAVAILABLE; ERR_FULL at once if as many bytes wait as publishes may.
+ * ERR_UNCONFIRMED: a push without a key, or a take, was sent and not answered (what was
+ * taken comes back when its lease ends). ERR_DENIED: the backend refused it. */
+static inline void adapter_queue(struct adapter *a, const struct queue_request *r,
+				 adapter_queue_fn *done, void *arg)
+{
+	a->ops->queue(a, r, done, arg);
+}
+
+/* Hear on_queue of this queue; at most once for each. That something has become due
+ * (wait_ms of a take) is not told. */
+static inline void adapter_queue_watch(struct adapter *a, struct slice queue)
+{
+	a->ops->queue_watch(a, queue);
+}
+
+static inline void adapter_queue_unwatch(struct adapter *a, struct slice queue)
+{
+	a->ops->queue_unwatch(a, queue);
 }
 
 /* Once per loop turn, before the loop sleeps: send what was gathered in this turn, run

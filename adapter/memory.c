@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "adapter/done.h"
+#include "adapter/memory_queues.h"
 #include "proto/buf.h"
 #include "proto/list.h"
 #include "proto/mem.h"
@@ -61,6 +62,7 @@ struct memory {
 	void *closed_arg;
 	struct link jobs;
 	struct table nsps, subs, rooms;
+	struct memory_queues queues;
 	struct cluster_rooms decoded;
 	struct buf uid, scratch;
 	struct adapter_stats stats;
@@ -231,6 +233,22 @@ static void memory_presence_list(struct adapter *a, struct slice nsp, struct sli
 	ask(m, JOB_LIST, done_members(done, arg), key_of(m, nsp, room), after,
 	    SLICE_EMPTY)
 		->limit = limit;
+}
+
+static void memory_queue(struct adapter *a, const struct queue_request *r,
+			 adapter_queue_fn *done, void *arg)
+{
+	memory_queues_ask(&memory_of(a)->queues, r, done_queue(done, arg));
+}
+
+static void memory_queue_watch(struct adapter *a, struct slice queue)
+{
+	memory_queues_watch(&memory_of(a)->queues, queue);
+}
+
+static void memory_queue_unwatch(struct adapter *a, struct slice queue)
+{
+	memory_queues_unwatch(&memory_of(a)->queues, queue);
 }
 
 /* Is this broadcast for this node? One that goes to several rooms always is. */
@@ -451,6 +469,7 @@ static void memory_free(struct memory *m)
 	table_deinit(&m->subs);
 	table_deinit(&m->nsps);
 	table_deinit(&m->rooms);
+	memory_queues_deinit(&m->queues);
 	cluster_rooms_deinit(&m->decoded);
 	buf_deinit(&m->uid);
 	buf_deinit(&m->scratch);
@@ -476,8 +495,10 @@ static bool memory_turn(struct adapter *a)
 		free(j);
 		ran = true;
 	}
+	if (m->stats.up || m->closing)
+		ran |= memory_queues_turn(&m->queues, m->closing);
 	/* Answers with ERR_CLOSED may ask for more, which the next turn refuses. */
-	if (m->closing && list_empty(&m->jobs)) {
+	if (m->closing && list_empty(&m->jobs) && list_empty(&m->queues.jobs)) {
 		m->closed(m->closed_arg);
 		memory_free(m);
 		return true;
@@ -515,6 +536,9 @@ static const struct adapter_ops memory_ops = {
 	.presence_add = memory_presence_add,
 	.presence_remove = memory_presence_remove,
 	.presence_list = memory_presence_list,
+	.queue = memory_queue,
+	.queue_watch = memory_queue_watch,
+	.queue_unwatch = memory_queue_unwatch,
 	.turn = memory_turn,
 	.stats = memory_stats,
 	.close = memory_close,
@@ -535,6 +559,7 @@ struct adapter *adapter_memory_new(const struct adapter_options *o)
 	table_init(&m->nsps, seed);
 	table_init(&m->subs, seed);
 	table_init(&m->rooms, seed);
+	memory_queues_init(&m->queues, &m->base, o->publish_waiting_bytes_max, seed);
 	buf_str(&m->uid, "gh-");
 	buf_str(&m->uid, o->node_code);
 	return &m->base;

@@ -75,3 +75,21 @@ void redis_core_quote(struct buf *out, struct slice s)
 	}
 	buf_byte(out, '"');
 }
+
+void redis_core_put_mark(const struct redis_core *c, struct buf *out)
+{
+	struct slice key = buf_view(&c->key);
+
+	if (slice_eq(key, SLICE_LIT("socket.io")))
+		return;
+	buf_byte(out, '@');
+	for (size_t i = 0; i < key.n; i++) {
+		uint8_t b = key.p[i];
+
+		if ((b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') ||
+		    (b >= '0' && b <= '9') || b == '.' || b == '_' || b == '-')
+			buf_byte(out, b);
+		else
+			buf_printf(out, "%%%02X", b);
+	}
+}

@@ -33,6 +33,10 @@ void redis_core_log(const struct redis_core *c, enum adapter_log_level level,
 /* Log what Redis answered to one of many, once in a while; *last_ms begins as 0. */
 void redis_core_complain(const struct redis_core *c, uint64_t *last_ms, const char *id,
 			 struct slice error);
+/* Append what keys have behind their tag, so that clusters with different channel
+ * prefixes do not meet: nothing for "socket.io", else `@<prefix>`, in which whatever is
+ * no letter, digit, `.`, `_` or `-` is %XX. */
+void redis_core_put_mark(const struct redis_core *c, struct buf *out);
 /* Append `s` in quotes, without the characters that would end them or the line. */
 void redis_core_quote(struct buf *out, struct slice s);
 

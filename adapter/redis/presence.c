@@ -15,24 +15,6 @@ static void on_beat_reply(struct redis_call *call, const struct resp *r);
 static void on_clear_reply(struct redis_call *call, const struct resp *r);
 static void on_reap_reply(struct redis_call *call, const struct resp *r);
 
-static void make_prefix(struct buf *prefix, struct slice key)
-{
-	buf_str(prefix, "gh:{0}");
-	if (!slice_eq(key, SLICE_LIT("socket.io"))) {
-		buf_byte(prefix, '@');
-		for (size_t i = 0; i < key.n; i++) {
-			uint8_t c = key.p[i];
-
-			if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-			    (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-')
-				buf_byte(prefix, c);
-			else
-				buf_printf(prefix, "%%%02X", c);
-		}
-	}
-	buf_byte(prefix, ':');
-}
-
 void redis_presence_init(struct redis_presence *p, struct redis_core *core,
 			 struct redis_link *link, struct redis_scripts *scripts)
 {
@@ -42,7 +24,9 @@ void redis_presence_init(struct redis_presence *p, struct redis_core *core,
 	p->beat = (struct redis_call){.on_reply = on_beat_reply, .ctx = p};
 	p->clear = (struct redis_call){.on_reply = on_clear_reply, .ctx = p};
 	p->reap = (struct redis_call){.on_reply = on_reap_reply, .ctx = p};
-	make_prefix(&p->prefix, buf_view(&core->key));
+	buf_str(&p->prefix, "gh:{0}");
+	redis_core_put_mark(core, &p->prefix);
+	buf_byte(&p->prefix, ':');
 	buf_slice(&p->nodes, buf_view(&p->prefix));
 	buf_str(&p->nodes, "nodes");
 	buf_printf(&p->node_rooms, "%.*snode:%s:rooms", SLICE_FMT(buf_view(&p->prefix)),

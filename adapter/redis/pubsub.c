@@ -16,6 +16,7 @@ enum channel_kind {
 	CHANNEL_NSP,
 	CHANNEL_IDS, /* the pattern of the own-id rooms of a namespace */
 	CHANNEL_ROOM,
+	CHANNEL_QUEUE,	 /* something may be taken from it */
 	CHANNEL_COVERED, /* an own-id room: the pattern hears it, nothing is sent */
 };
 
@@ -41,6 +42,7 @@ struct channel {
 	struct done done;     /* if asked */
 	uint64_t deadline_ms;
 	struct channel *cover; /* CHANNEL_COVERED */
+	size_t queue_n;	       /* CHANNEL_QUEUE: of its name, behind QUEUE_KEY */
 	struct slice name;
 	uint8_t bytes[];
 };
@@ -168,6 +170,36 @@ void redis_pubsub_add_namespace(struct redis_pubsub *p, struct slice nsp)
 	channel_new(p, CHANNEL_NSP, buf_view(&p->scratch));
 }
 
+#define QUEUE_KEY "gh:{q:"
+
+void redis_pubsub_queue_key(const struct redis_core *core, struct slice queue,
+			    struct buf *out)
+{
+	buf_str(out, QUEUE_KEY);
+	buf_slice(out, queue);
+	buf_byte(out, '}');
+	redis_core_put_mark(core, out);
+}
+
+/* In scratch until the next name is made. */
+static struct slice wake_of(struct redis_pubsub *p, struct slice queue)
+{
+	buf_clear(&p->scratch);
+	redis_pubsub_queue_key(p->core, queue, &p->scratch);
+	buf_str(&p->scratch, ":wake");
+	return buf_view(&p->scratch);
+}
+
+static void tell_queue(struct redis_pubsub *p, const struct channel *ch)
+{
+	struct redis_core *c = p->core;
+
+	if (!c->closing)
+		c->base.events->on_queue(
+			c->base.ctx,
+			slice_of(ch->bytes + sizeof(QUEUE_KEY) - 1, ch->queue_n));
+}
+
 /* One of this node's sockets' own rooms? */
 static bool is_own_id(const struct redis_pubsub *p, struct slice room)
 {
@@ -197,6 +229,28 @@ static void answer(struct redis_pubsub *p, struct channel *ch, enum err err, boo
 		redis_core_later(p->core, ch->done, err);
 }
 
+/* A channel nobody wants so far. */
+static struct channel *want(struct redis_pubsub *p, enum channel_kind kind,
+			    struct slice name)
+{
+	struct channel *ch = table_get(&p->channels, name);
+
+	if (!ch)
+		return channel_new(p, kind, name);
+	assert(!is_wanted(ch));
+	if (ch->state == CHANNEL_DROPPED)
+		set_state(p, ch, CHANNEL_NEW);
+	else /* nothing was sent yet: take it back */
+		set_state(p, ch, ch->due ? CHANNEL_ASKED : CHANNEL_LIVE);
+	return ch;
+}
+
+void redis_pubsub_watch(struct redis_pubsub *p, struct slice queue)
+{
+	if (!p->core->closing)
+		want(p, CHANNEL_QUEUE, wake_of(p, queue))->queue_n = queue.n;
+}
+
 void redis_pubsub_subscribe(struct redis_pubsub *p, struct slice nsp, struct slice room,
 			    struct done done)
 {
@@ -210,17 +264,9 @@ void redis_pubsub_subscribe(struct redis_pubsub *p, struct slice nsp, struct sli
 	if (is_own_id(p, room))
 		cover = table_get(&p->patterns, pattern_of(p, nsp));
 	name = name_of(p, nsp, room);
-	ch = table_get(&p->channels, name);
-	if (!ch) {
-		ch = channel_new(p, cover ? CHANNEL_COVERED : CHANNEL_ROOM, name);
+	ch = want(p, cover ? CHANNEL_COVERED : CHANNEL_ROOM, name);
+	if (ch->kind == CHANNEL_COVERED)
 		ch->cover = cover;
-	} else {
-		assert(!is_wanted(ch));
-		if (ch->state == CHANNEL_DROPPED)
-			set_state(p, ch, CHANNEL_NEW);
-		else /* nothing was sent yet: take it back */
-			set_state(p, ch, ch->due ? CHANNEL_ASKED : CHANNEL_LIVE);
-	}
 	ch->asked = true;
 	ch->done = done;
 	ch->deadline_ms = redis_core_now(p->core) + p->core->options.publish_wait_ms_max;
@@ -247,6 +293,14 @@ void redis_pubsub_unsubscribe(struct redis_pubsub *p, struct slice nsp, struct s
 		return;
 	answer(p, ch, ERR_CLOSED, false);
 	unwant(p, ch);
+}
+
+void redis_pubsub_unwatch(struct redis_pubsub *p, struct slice queue)
+{
+	struct channel *ch = table_get(&p->channels, wake_of(p, queue));
+
+	if (ch && is_wanted(ch))
+		unwant(p, ch);
 }
 
 size_t redis_pubsub_count(const struct redis_pubsub *p)
@@ -382,7 +436,9 @@ static void on_message(struct redis_pubsub *p, struct slice channel,
 	/* Not wanted any more: its UNSUBSCRIBE is on the way. */
 	if (!ch || !is_wanted(ch) || p->core->closing)
 		return;
-	if (message->type == RESP_INT)
+	if (ch->kind == CHANNEL_QUEUE)
+		tell_queue(p, ch);
+	else if (message->type == RESP_INT)
 		too_large(p, channel, message->i);
 	else if (ch->kind == CHANNEL_NODE)
 		deliver_told(p, message->s);
@@ -426,7 +482,10 @@ static void on_confirmed(struct redis_pubsub *p, struct table *t, struct slice n
 		set_state(p, ch, CHANNEL_LIVE);
 		if (p->restoring == 0)
 			p->one_by_one = false; /* all of them may be heard now */
-		answer(p, ch, ERR_OK, true);
+		if (ch->kind == CHANNEL_QUEUE) /* what came before was not heard */
+			tell_queue(p, ch);
+		else
+			answer(p, ch, ERR_OK, true);
 	} else if (ch->state == CHANNEL_DROPPED) {
 		set_state(p, ch, CHANNEL_GONE);
 	}

@@ -1,7 +1,7 @@
 /* What this node listens to: one channel of its own for what other nodes tell it, one
  * channel per namespace, one pattern per namespace for the own-id rooms of this node's
- * sockets, and one channel per subscribed room. Keeps them across connections, counts
- * confirmations and hands over what arrives. */
+ * sockets, and one channel per subscribed room and per watched queue. Keeps them across
+ * connections, counts confirmations and hands over what arrives. */
 #ifndef GATEHOUSE_ADAPTER_REDIS_PUBSUB_H
 #define GATEHOUSE_ADAPTER_REDIS_PUBSUB_H
 
@@ -35,7 +35,14 @@ void redis_pubsub_unsubscribe(struct redis_pubsub *p, struct slice nsp,
  * patterns of Node servers and of nodes begin with `<key>#`. */
 void redis_pubsub_node_channel(const struct redis_core *core, struct slice code,
 			       struct buf *out);
-/* Rooms subscribed to. */
+/* Append the key of a queue, `gh:{q:<name>}`, or with another channel prefix than
+ * "socket.io" `gh:{q:<name>}@<prefix>`. */
+void redis_pubsub_queue_key(const struct redis_core *core, struct slice queue,
+			    struct buf *out);
+/* Hear on_queue of this queue, also when that begins, and again after a gap. */
+void redis_pubsub_watch(struct redis_pubsub *p, struct slice queue);
+void redis_pubsub_unwatch(struct redis_pubsub *p, struct slice queue);
+/* Rooms and queues subscribed to. */
 size_t redis_pubsub_count(const struct redis_pubsub *p);
 /* Would a broadcast to these rooms reach this node? */
 bool redis_pubsub_hears(struct redis_pubsub *p, const struct cluster_broadcast *b);

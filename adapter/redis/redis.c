@@ -1,11 +1,12 @@
 /* The adapter that joins nodes through Redis: two links, one for commands and one that
- * subscribes, and on them pubsub, publishes and presence. This file is what holds them
- * together: when the adapter is up, the loop's turn, the timer, and the end. */
+ * subscribes, and on them pubsub, publishes, presence and queues. This file is what holds
+ * them together: when the adapter is up, the loop's turn, the timer, and the end. */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "adapter/redis/presence.h"
 #include "adapter/redis/publish.h"
+#include "adapter/redis/queues.h"
 #include "proto/mem.h"
 
 enum { TICK_MS_MIN = 10, TICK_MS_MAX = 100, CLOSE_MS = 1000 };
@@ -25,6 +26,7 @@ struct redis {
 	struct redis_pubsub pubsub;
 	struct redis_publisher publisher;
 	struct redis_presence presence;
+	struct redis_queues queues;
 	uv_timer_t timer;
 	bool timer_held; /* by libuv */
 	uint64_t tick_ms, ticked_ms;
@@ -112,6 +114,22 @@ static void redis_list(struct adapter *a, struct slice nsp, struct slice room,
 			    done_members(done, arg));
 }
 
+static void redis_queue(struct adapter *a, const struct queue_request *r,
+			adapter_queue_fn *done, void *arg)
+{
+	redis_queues_ask(&redis_of(a)->queues, r, done_queue(done, arg));
+}
+
+static void redis_queue_watch(struct adapter *a, struct slice queue)
+{
+	redis_queues_watch(&redis_of(a)->queues, queue);
+}
+
+static void redis_queue_unwatch(struct adapter *a, struct slice queue)
+{
+	redis_queues_unwatch(&redis_of(a)->queues, queue);
+}
+
 static void set_up(struct redis *r, bool up)
 {
 	struct redis_core *c = &r->core;
@@ -161,7 +179,10 @@ static void on_commands_greet(void *ctx)
 
 static void on_commands_ready(void *ctx)
 {
-	redis_presence_on_ready(&((struct redis *)ctx)->presence);
+	struct redis *r = ctx;
+
+	redis_presence_on_ready(&r->presence);
+	redis_queues_on_ready(&r->queues);
 }
 
 static void on_commands_cut(void *ctx)
@@ -169,6 +190,7 @@ static void on_commands_cut(void *ctx)
 	struct redis *r = ctx;
 
 	redis_presence_on_cut(&r->presence);
+	redis_queues_on_cut(&r->queues);
 	set_up(r, false);
 }
 
@@ -205,6 +227,7 @@ static const struct redis_link_hooks subscriptions_hooks = {
 
 static void redis_free(struct redis *r)
 {
+	redis_queues_deinit(&r->queues);
 	redis_presence_deinit(&r->presence);
 	redis_publisher_deinit(&r->publisher);
 	redis_pubsub_deinit(&r->pubsub);
@@ -231,11 +254,14 @@ static void end(struct redis *r)
 	redis_link_close(&r->subscriptions);
 	redis_publisher_close(&r->publisher);
 	redis_presence_abandon(&r->presence);
+	redis_queues_close(&r->queues);
 	uv_close((uv_handle_t *)&r->timer, on_timer_closed);
 }
 
 static bool has_published(const struct redis *r)
 {
+	if (r->queues.bytes && r->core.stats.up)
+		return false;
 	return r->publisher.unanswered == 0 &&
 	       (list_empty(&r->publisher.waiting) || !r->core.stats.up);
 }
@@ -277,6 +303,7 @@ static void on_tick(uv_timer_t *t)
 	redis_pubsub_tick(&r->pubsub, now);
 	redis_publisher_tick(&r->publisher, r->core.stats.up, now);
 	redis_presence_tick(&r->presence, now);
+	redis_queues_tick(&r->queues, now);
 	check_closed(r);
 }
 
@@ -291,6 +318,7 @@ static bool redis_turn(struct adapter *a)
 		ran |= redis_pubsub_turn(&r->pubsub);
 		ran |= redis_publisher_turn(&r->publisher, r->core.stats.up);
 		redis_presence_turn(&r->presence);
+		redis_queues_turn(&r->queues);
 		redis_link_flush(&r->commands);
 		redis_link_flush(&r->subscriptions);
 		check_closed(r);
@@ -336,6 +364,9 @@ static const struct adapter_ops redis_ops = {
 	.presence_add = redis_add,
 	.presence_remove = redis_remove,
 	.presence_list = redis_list,
+	.queue = redis_queue,
+	.queue_watch = redis_queue_watch,
+	.queue_unwatch = redis_queue_unwatch,
 	.turn = redis_turn,
 	.stats = redis_stats,
 	.close = redis_close,
@@ -406,6 +437,7 @@ struct adapter *adapter_redis_new(const struct adapter_options *o,
 	redis_pubsub_init(&r->pubsub, &r->core, &r->subscriptions);
 	redis_publisher_init(&r->publisher, &r->core, &r->commands, &r->pubsub);
 	redis_presence_init(&r->presence, &r->core, &r->commands, &r->scripts);
+	redis_queues_init(&r->queues, &r->core, &r->commands, &r->pubsub);
 	r->tick_ms = tick_ms(o, x);
 	uv_timer_init(o->loop, &r->timer);
 	r->timer.data = r;

@@ -30,6 +30,9 @@ enum redis_script {
 REDIS_SCRIPTS_TABLE(REDIS_SCRIPT_TEXT_)
 #undef REDIS_SCRIPT_TEXT_
 
+/* lua/queues.lua, which is no script of these but a library of functions (queues.h). */
+extern const char redis_script_queues[];
+
 enum { REDIS_SHA_LEN = 40 };
 
 struct redis_scripts {

@@ -211,6 +211,18 @@ static void on_member_lost(void *ctx, struct slice nsp, struct slice room,
 	buf_deinit(&line);
 }
 
+static void on_queue(void *ctx, struct slice queue)
+{
+	struct node *n = ctx;
+	struct buf line = BUF_INIT;
+
+	CHECK(!calling);
+	CHECK(!n->closing);
+	buf_slice(&line, queue);
+	strings_push(&n->woken, &line);
+	buf_deinit(&line);
+}
+
 static void on_log(void *ctx, enum adapter_log_level level, const char *id,
 		   const char *text)
 {
@@ -234,6 +246,7 @@ static const struct adapter_events events = {
 	.on_state = on_state,
 	.on_presence_lost = on_presence_lost,
 	.on_member_lost = on_member_lost,
+	.on_queue = on_queue,
 	.on_log = on_log,
 };
 
@@ -329,6 +342,7 @@ void node_free(struct node *n)
 	strings_clear(&n->lost);
 	strings_clear(&n->logs);
 	strings_clear(&n->told);
+	strings_clear(&n->woken);
 	free(n);
 }
 
@@ -512,6 +526,70 @@ void join(struct node *n, const char *room)
 	subscribe(n, "/", room, &got);
 	WAIT(got.calls);
 	CHECK(got.err == ERR_OK);
+}
+
+/* --- queues --- */
+
+void queue_got_clear(struct queue_got *got)
+{
+	free((void *)(uintptr_t)got->r.messages);
+	buf_deinit(&got->bytes);
+	*got = (struct queue_got){0};
+}
+
+static void on_queue_done(void *arg, enum err err, const struct queue_reply *r)
+{
+	struct queue_got *got = arg;
+	struct queue_message *copies;
+	struct slice *fields[3];
+	size_t n = 0;
+
+	CHECK(!calling);
+	CHECK(++got->calls == 1);
+	CHECK((err == ERR_OK) == (r != NULL));
+	got->err = err;
+	if (!r)
+		return;
+	got->r = *r;
+	copies = mem_zalloc(r->n + 1, sizeof(*copies));
+	for (size_t i = 0; i < r->n; i++)
+		n += r->messages[i].group.n + r->messages[i].payload.n +
+		     r->messages[i].error.n;
+	buf_reserve(&got->bytes, n + 1); /* so that it stays where it is */
+	for (size_t i = 0; i < r->n; i++) {
+		copies[i] = r->messages[i];
+		fields[0] = &copies[i].group;
+		fields[1] = &copies[i].payload;
+		fields[2] = &copies[i].error;
+		for (size_t k = 0; k < 3; k++) {
+			size_t at = got->bytes.n;
+
+			buf_slice(&got->bytes, *fields[k]);
+			*fields[k] = slice_of(got->bytes.p + at, fields[k]->n);
+		}
+	}
+	got->r.messages = copies;
+}
+
+void queue_ask(struct node *n, const struct queue_request *r, struct queue_got *got)
+{
+	calling = true;
+	adapter_queue(n->a, r, got ? on_queue_done : NULL, got);
+	calling = false;
+}
+
+void queue_watch(struct node *n, const char *queue)
+{
+	calling = true;
+	adapter_queue_watch(n->a, slice_str(queue));
+	calling = false;
+}
+
+void queue_unwatch(struct node *n, const char *queue)
+{
+	calling = true;
+	adapter_queue_unwatch(n->a, slice_str(queue));
+	calling = false;
 }
 
 const char *sid_of(const struct node *n, unsigned i, char out[ID_LEN + 1])

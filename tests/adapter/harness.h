@@ -31,9 +31,10 @@ struct node {
 	char code[NODE_CODE_LEN + 1];
 	/* "/nsp rooms=a,b except=c flags=1 e:text", " foreign"; "told FROM text" */
 	struct strings heard;
-	struct strings lost; /* "/nsp#room sid user", " @node" as of members */
-	struct strings logs; /* "id" */
-	struct strings told; /* "id text", of the same lines */
+	struct strings lost;  /* "/nsp#room sid user", " @node" as of members */
+	struct strings logs;  /* "id" */
+	struct strings told;  /* "id text", of the same lines */
+	struct strings woken; /* queues of on_queue */
 	unsigned ups, downs, gaps, presence_lost;
 	bool up, closing, closed;
 };
@@ -106,6 +107,19 @@ void list(struct node *n, const char *room, const char *after, size_t limit,
 	  struct answer *got);
 /* Subscribe to a room of "/" and wait for it. */
 void join(struct node *n, const char *room);
+/* What came of a request to a queue. */
+struct queue_got {
+	unsigned calls;
+	enum err err;
+	struct queue_reply r; /* its messages are copies */
+	struct buf bytes;
+};
+
+void queue_ask(struct node *n, const struct queue_request *r, struct queue_got *got);
+void queue_got_clear(struct queue_got *got);
+void queue_watch(struct node *n, const char *queue);
+void queue_unwatch(struct node *n, const char *queue);
+
 /* An id of this node: its code and a number. */
 const char *sid_of(const struct node *n, unsigned i, char out[ID_LEN + 1]);
 
