@@ -4,10 +4,10 @@
  * serve it; an event goes to each in turn until one takes it.
  *
  * A socket may come from another node, whose client polled there and now has its
- * WebSocket here, and it may leave for one likewise (move.h). Applications hear of
- * neither: on_connect was there, on_disconnect will be where it is then. So what they
- * know of a socket beyond its user, rooms and questions belongs in a store that all nodes
- * share.
+ * WebSocket here, and it may leave for one likewise (move.h): on_connect was there,
+ * on_disconnect will be where it is then. Its user, rooms and questions come along. What
+ * else an application knows of a socket it packs there and unpacks here, or keeps in a
+ * store that all nodes share.
  *
  * Sockets are borrowed: a `struct socket *` is valid from on_connect until on_disconnect
  * returns. Who waits for something in between says so (socket_begin), keeps the socket's
@@ -15,8 +15,7 @@
 #ifndef GATEHOUSE_GATEWAY_APP_H
 #define GATEHOUSE_GATEWAY_APP_H
 
-#include "proto/err.h"
-#include "proto/slice.h"
+#include "proto/mp.h"
 
 struct socket;
 struct node;
@@ -46,6 +45,23 @@ struct app_ops {
 			  struct slice args);
 	/* The socket is out of its rooms afterwards; nothing reaches it any more. */
 	void (*on_disconnect)(void *app, struct socket *s, const char *reason);
+
+	/* --- the following may be NULL --- */
+
+	/* The socket leaves for another node: append one encoded value for there, and
+	 * true; false: there is nothing to say. */
+	bool (*pack)(void *app, const struct socket *s, msgpack_packer *pk);
+	/* It came, and this was packed. Others wrote it: ERR_SYNTAX fails the move. */
+	enum err (*unpack)(void *app, struct socket *s, struct slice value);
+	/* It is at the other node: forget it. */
+	void (*on_moved)(void *app, struct socket *s);
+	/* The adapter's on_queue. */
+	void (*on_queue)(void *app, struct slice queue);
+	/* When it wants to be ticked (UINT64_MAX: not), and that it is. */
+	uint64_t (*next)(const void *app);
+	void (*tick)(void *app, uint64_t now);
+	/* Bring its gauges in the node's metrics up to date. */
+	void (*measure)(void *app);
 };
 
 /* Answers in the form of the built-in events: {ok:false, error:{code, message}} */

@@ -87,6 +87,9 @@ static void namespace_deinit(struct config_namespace *ns)
 		free(room->match);
 	}
 	free(ns->rooms);
+	for (size_t i = 0; i < ns->queues_n; i++)
+		free(ns->queues[i].match);
+	free(ns->queues);
 	str_list_deinit(&ns->apps);
 	free(ns->name);
 }

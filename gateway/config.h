@@ -24,6 +24,8 @@ struct config_namespace {
 	struct str_list apps;	   /* applications that serve it, asked in this order */
 	struct policy_room *rooms; /* the first that matches a room's name decides */
 	size_t rooms_n;
+	struct policy_queue *queues; /* likewise */
+	size_t queues_n;
 };
 
 /* Where to listen, as `listen` and `opsListen` say it. */

@@ -51,6 +51,28 @@ void config_check(struct config_load *l)
 	check_namespaces(l);
 }
 
+/* Each user's mailbox is read by that user, all other queues by anybody. */
+static void dev_queues(struct config_namespace *ns)
+{
+	static const struct {
+		const char *match;
+		enum policy_who consume;
+	} rules[] = {
+		{"mailbox:{user}", POLICY_USERS},
+		{"mailbox:*", POLICY_NOBODY},
+		{"*", POLICY_ANYBODY},
+	};
+
+	ns->queues_n = sizeof(rules) / sizeof(rules[0]);
+	ns->queues = mem_zalloc(ns->queues_n, sizeof(*ns->queues));
+	for (size_t i = 0; i < ns->queues_n; i++) {
+		config_queue_defaults(&ns->queues[i]);
+		ns->queues[i].match = mem_strndup(rules[i].match, strlen(rules[i].match));
+		ns->queues[i].may[POLICY_PUSH] = POLICY_ANYBODY;
+		ns->queues[i].may[POLICY_CONSUME] = rules[i].consume;
+	}
+}
+
 /* Everything open, to try things out. */
 static void dev_namespace(struct config_load *l)
 {
@@ -69,6 +91,7 @@ static void dev_namespace(struct config_load *l)
 		str_list_add(&ns->apps, slice_str(*app));
 	ns->rooms = room;
 	ns->rooms_n = 1;
+	dev_queues(ns);
 	c->namespaces = ns;
 	c->namespaces_n = 1;
 	str_list_add(&l->auth_where, SLICE_LIT("--dev"));

@@ -202,9 +202,12 @@ void config_summary(const struct config_load *l, struct buf *out)
 	}
 	buf_str(out, "\n");
 	for (size_t i = 0; i < c->namespaces_n; i++)
-		buf_printf(
-			out, "  namespace %s: %zu application%s, %zu rule%s for rooms\n",
-			c->namespaces[i].name, c->namespaces[i].apps.n,
-			c->namespaces[i].apps.n == 1 ? "" : "s", c->namespaces[i].rooms_n,
-			c->namespaces[i].rooms_n == 1 ? "" : "s");
+		buf_printf(out,
+			   "  namespace %s: %zu application%s, %zu rule%s for rooms, %zu "
+			   "for queues\n",
+			   c->namespaces[i].name, c->namespaces[i].apps.n,
+			   c->namespaces[i].apps.n == 1 ? "" : "s",
+			   c->namespaces[i].rooms_n,
+			   c->namespaces[i].rooms_n == 1 ? "" : "s",
+			   c->namespaces[i].queues_n);
 }

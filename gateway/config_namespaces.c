@@ -7,8 +7,8 @@
 
 enum { NAME_BYTES_MAX = 100, PATTERN_BYTES_MAX = 4096 };
 
-enum { NS_NAME, NS_AUTH, NS_APPS, NS_ROOMS, NS_KEYS };
-static const char *const ns_keys[NS_KEYS] = {"name", "auth", "apps", "rooms"};
+enum { NS_NAME, NS_AUTH, NS_APPS, NS_ROOMS, NS_QUEUES, NS_KEYS };
+static const char *const ns_keys[NS_KEYS] = {"name", "auth", "apps", "rooms", "queues"};
 
 enum {
 	ROOM_MATCH,
@@ -81,10 +81,8 @@ void file_namespaces(struct config_file *f, const yaml_node_t *key,
 	}
 }
 
-/* Which of the words; false: none, reported. */
-static bool read_word(struct config_file *f, const yaml_node_t *key,
-		      const yaml_node_t *value, const char *const *words, size_t n,
-		      size_t *which)
+bool file_word(struct config_file *f, const yaml_node_t *key, const yaml_node_t *value,
+	       const char *const *words, size_t n, size_t *which)
 {
 	const char *text = file_scalar(f, key, value, "one word");
 	struct buf all = BUF_INIT;
@@ -162,6 +160,8 @@ static void read_namespace(struct config_file *f, const yaml_node_t *key,
 				str_list_add(&r.ns->apps, SLICE_LIT("rooms"));
 			else
 				unknown_app(f, key, "rooms");
+			if (r.ns->queues_n && app_known(f, "queues"))
+				str_list_add(&r.ns->apps, SLICE_LIT("queues"));
 		}
 	}
 	if (!r.ns->name) /* reported; no NULL for those who look at the others */
@@ -228,7 +228,7 @@ static void ns_set(struct config_file *f, size_t name, const yaml_node_t *key,
 		read_name(f, key, value, r->ns);
 		break;
 	case NS_AUTH:
-		if (read_word(f, key, value, auth_words,
+		if (file_word(f, key, value, auth_words,
 			      sizeof(auth_words) / sizeof(auth_words[0]), &which)) {
 			r->ns->auth = (enum policy_auth)which;
 			free(r->auth_where);
@@ -240,6 +240,9 @@ static void ns_set(struct config_file *f, size_t name, const yaml_node_t *key,
 		break;
 	case NS_ROOMS:
 		read_rooms(f, key, value, r->ns);
+		break;
+	case NS_QUEUES:
+		file_queues(f, key, value, r->ns);
 		break;
 	default:
 		abort();
@@ -298,21 +301,21 @@ static void read_rooms(struct config_file *f, const yaml_node_t *key,
 	}
 }
 
-static void read_match(struct config_file *f, const yaml_node_t *key,
-		       const yaml_node_t *value, struct policy_room *room)
+char *file_pattern(struct config_file *f, const yaml_node_t *key,
+		   const yaml_node_t *value, const char *what)
 {
 	const char *text = file_scalar(f, key, value, "one pattern");
 
 	if (!text)
-		return;
+		return NULL;
 	if (!*text || strlen(text) > PATTERN_BYTES_MAX) {
 		file_error(f, key,
-			   "%s can match no room; write a name, in which * is any run of "
+			   "%s can match no %s; write a name, in which * is any run of "
 			   "characters and {user} the name of the user",
-			   config_shown(text));
-		return;
+			   config_shown(text), what);
+		return NULL;
 	}
-	room->match = mem_strndup(text, strlen(text));
+	return mem_strndup(text, strlen(text));
 }
 
 static void read_who(struct config_file *f, const yaml_node_t *key,
@@ -321,7 +324,7 @@ static void read_who(struct config_file *f, const yaml_node_t *key,
 {
 	size_t which;
 
-	if (!read_word(f, key, value, who_words, sizeof(who_words) / sizeof(who_words[0]),
+	if (!file_word(f, key, value, who_words, sizeof(who_words) / sizeof(who_words[0]),
 		       &which))
 		return;
 	if (action == POLICY_JOIN && which == POLICY_MEMBERS) {
@@ -358,7 +361,7 @@ static void room_set(struct config_file *f, size_t name, const yaml_node_t *key,
 	r->seen[name] = key;
 	switch (name) {
 	case ROOM_MATCH:
-		read_match(f, key, value, r->room);
+		r->room->match = file_pattern(f, key, value, "room");
 		break;
 	case ROOM_JOIN:
 		read_who(f, key, value, r->room, POLICY_JOIN);

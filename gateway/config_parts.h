@@ -3,6 +3,7 @@
  *   config_args.c     flags and environment
  *   config_file.c     the YAML file
  *   config_namespaces.c  the part of it that is no setting
+ *   config_queues.c  rules for queues in it
  *   config_value.c    text to value and back, setting by setting
  *   config_words.c    words for errors
  *   config_listen.c   addresses to listen on
@@ -112,11 +113,20 @@ void setting_set(struct config_load *l, const struct setting *s,
 		 const struct str_list *values);
 /* Split at commas, trim blanks, drop what is empty. */
 void setting_split(struct str_list *out, const char *text);
+/* A number in the unit and bounds of `s`. False: reported. */
+bool setting_int(struct config_load *l, const struct setting *s, const char *where,
+		 const char *text, uint64_t *out);
 /* The default as text, "" if there is none. */
 const char *setting_default(const struct setting *s, bool dev);
 /* Append `n` in its unit, as it may be written in a file: "25s", "16MB". */
 void setting_number(struct buf *out, enum setting_unit unit, uint64_t n);
 bool setting_bool(const char *text, bool *value);
+
+/* config_queues.c */
+/* The defaults of a rule. */
+void config_queue_defaults(struct policy_queue *rule);
+/* The rows of the reference page. */
+void config_queues_reference(struct buf *out);
 
 /* config_words.c */
 /* `text` in quotes for an error; control characters escaped, long ones cut. The result

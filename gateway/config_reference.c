@@ -72,9 +72,12 @@ static const char namespaces[] =
 	"Required |\n"
 	"| `apps` | The applications that answer its clients, asked in this order. "
 	"Default: "
-	"`[rooms]`, the `room:*` events |\n"
+	"`[rooms]`, the `room:*` events, and where there are rules for queues `queues`, "
+	"the "
+	"`queue:*` events |\n"
 	"| `rooms` | Rules for rooms, below. The first whose `match` fits a room's name "
 	"decides about it; where none fits, nothing is allowed. Default: no rules |\n"
+	"| `queues` | Rules for [queues](queues.md), likewise |\n"
 	"\n"
 	"| key of a rule | value |\n"
 	"| --- | --- |\n"
@@ -100,7 +103,9 @@ static const char namespaces[] =
 	"works "
 	"and a join is told the count. Required for a `list` other than `nobody`. "
 	"Default: "
-	"`false` |\n"
+	"`false` |\n";
+
+static const char example[] =
 	"\n"
 	"A complete file:\n"
 	"\n"
@@ -125,6 +130,11 @@ static const char namespaces[] =
 	"        presence: true\n"
 	"      - match: \"inbox:{user}\"    # each user's own; only workers write to it\n"
 	"        join: users\n"
+	"    queues:\n"
+	"      - match: \"mailbox:{user}\"  # waits until the user is there\n"
+	"        consume: users\n"
+	"      - match: orders             # for workers\n"
+	"        push: users\n"
 	"  - name: /news\n"
 	"    auth: none\n"
 	"    rooms:\n"
@@ -176,7 +186,9 @@ static const char dev_end[] = "\n"
 			      "and one\n"
 			      "rule for all rooms: anybody may join and list, members "
 			      "may emit; stamp, announce and\n"
-			      "presence are true.\n";
+			      "presence are true. Anybody may push to all queues and "
+			      "consume from them; `mailbox:NAME`\n"
+			      "is consumed by the user of that name only.\n";
 
 static void default_cell(struct buf *out, const char *text)
 {
@@ -229,6 +241,8 @@ void config_reference(struct buf *out)
 		buf_printf(out, " | %s |\n", settings[i].help);
 	}
 	buf_str(out, namespaces);
+	config_queues_reference(out);
+	buf_str(out, example);
 	buf_str(out, "| setting | default with --dev |\n| --- | --- |\n");
 	for (size_t i = 0; i < SETTINGS_N; i++) {
 		if (!settings[i].dev)

@@ -145,8 +145,8 @@ static void number_advice(struct buf *out, const struct setting *s)
 	buf_printf(out, ", such as %s", s->def);
 }
 
-static bool set_int(struct config_load *l, const struct setting *s, const char *where,
-		    const char *text)
+bool setting_int(struct config_load *l, const struct setting *s, const char *where,
+		 const char *text, uint64_t *out)
 {
 	static const char *const nouns[] = {
 		[UNIT_NONE] = "a whole number",
@@ -160,7 +160,7 @@ static bool set_int(struct config_load *l, const struct setting *s, const char *
 	bool good = err == ERR_OK && value >= s->min && value <= s->max;
 
 	if (good) {
-		*(uint64_t *)field_of(l, s) = value;
+		*out = value;
 		return true;
 	}
 	number_advice(&advice, s);
@@ -173,6 +173,12 @@ static bool set_int(struct config_load *l, const struct setting *s, const char *
 			     buf_cstr(&advice));
 	buf_deinit(&advice);
 	return false;
+}
+
+static bool set_int(struct config_load *l, const struct setting *s, const char *where,
+		    const char *text)
+{
+	return setting_int(l, s, where, text, field_of(l, s));
 }
 
 static bool set_bool(struct config_load *l, const struct setting *s, const char *where,

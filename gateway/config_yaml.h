@@ -51,5 +51,15 @@ bool file_strings(struct config_file *f, const yaml_node_t *key, const yaml_node
 /* config_namespaces.c: the value of the key `namespaces`. */
 void file_namespaces(struct config_file *f, const yaml_node_t *key,
 		     const yaml_node_t *value);
+/* Which of the words; false: none, reported. */
+bool file_word(struct config_file *f, const yaml_node_t *key, const yaml_node_t *value,
+	       const char *const *words, size_t n, size_t *which);
+/* A pattern of names, for free(). NULL: reported. `what` it is to match: "room". */
+char *file_pattern(struct config_file *f, const yaml_node_t *key,
+		   const yaml_node_t *value, const char *what);
+
+/* config_queues.c: the value of the key `queues` of a namespace. */
+void file_queues(struct config_file *f, const yaml_node_t *key, const yaml_node_t *value,
+		 struct config_namespace *ns);
 
 #endif

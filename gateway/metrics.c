@@ -135,6 +135,46 @@ void metrics_write(const struct metrics *m, const char *version, const char *ada
 	buf_str(out, "} 1\n");
 }
 
+static const struct queue_metric {
+	enum metric_kind kind;
+	const char *name, *help;
+	bool one;
+	size_t offset;
+} queue_table[] = {
+#define METRICS_QUEUE_ROW_(kind, field, name, one, help)                                 \
+	{kind, name, help, one, offsetof(struct metrics_queue, field)},
+	METRICS_QUEUE_TABLE(METRICS_QUEUE_ROW_)
+#undef METRICS_QUEUE_ROW_
+};
+
+enum { QUEUE_TABLE_N = sizeof(queue_table) / sizeof(queue_table[0]) };
+
+static uint64_t *queue_value(struct metrics_queue *q, const struct queue_metric *row)
+{
+	return (uint64_t *)(void *)((char *)q + row->offset);
+}
+
+void metrics_write_queues(const struct metrics *m, const struct metrics_rule *rules,
+			  size_t n, struct buf *out)
+{
+	for (size_t i = 0; i < QUEUE_TABLE_N && n; i++) {
+		const struct queue_metric *row = &queue_table[i];
+
+		head(out, row->name, row->kind, row->help);
+		for (size_t k = 0; k < n && k < METRICS_RULES_MAX; k++) {
+			struct metrics_queue values = m->queues[k];
+
+			if (row->one && !rules[k].one)
+				continue;
+			buf_printf(out, "%s{", row->name);
+			label(out, "namespace", rules[k].nsp);
+			buf_byte(out, ',');
+			label(out, "rule", rules[k].rule);
+			buf_printf(out, "} %" PRIu64 "\n", *queue_value(&values, row));
+		}
+	}
+}
+
 void metrics_count_turn(struct metrics *m, uint64_t ms)
 {
 	m->turns_ms += ms;
@@ -186,10 +226,29 @@ static void add_row(struct metrics *total, const struct metrics *m,
 	set_value(total, row, sum);
 }
 
+static void add_queues(struct metrics *total, const struct metrics *m, bool counters)
+{
+	for (size_t k = 0; k < METRICS_RULES_MAX; k++) {
+		struct metrics_queue values = m->queues[k];
+
+		for (size_t i = 0; i < QUEUE_TABLE_N; i++) {
+			const struct queue_metric *row = &queue_table[i];
+			uint64_t *sum = queue_value(&total->queues[k], row);
+			uint64_t value = *queue_value(&values, row);
+
+			if (row->kind == COUNTER || (row->kind == GAUGE && !counters))
+				*sum += value;
+			else if (!counters && value > *sum)
+				*sum = value;
+		}
+	}
+}
+
 void metrics_total_add(struct metrics *total, const struct metrics *m)
 {
 	for (size_t i = 0; i < TABLE_N; i++)
 		add_row(total, m, &table[i]);
+	add_queues(total, m, false);
 }
 
 void metrics_total_add_counters(struct metrics *total, const struct metrics *m)
@@ -198,6 +257,7 @@ void metrics_total_add_counters(struct metrics *total, const struct metrics *m)
 		if (counts(&table[i]))
 			add_row(total, m, &table[i]);
 	}
+	add_queues(total, m, true);
 }
 
 void metrics_total_end(struct metrics *total)
@@ -261,6 +321,11 @@ void metrics_reference(struct buf *out)
 		}
 		buf_printf(out, " | %s |\n", table[i].help);
 	}
+	for (size_t i = 0; i < QUEUE_TABLE_N; i++)
+		buf_printf(out, "| `%s` | %s | %s | `namespace`, `rule` | %s |\n",
+			   queue_table[i].name, kinds[queue_table[i].kind].type,
+			   kinds[queue_table[i].kind].total == LARGEST ? "largest" : "sum",
+			   queue_table[i].help);
 	buf_printf(out, "| `%s` | gauge | one | `version`, `adapter`, `node` | %s |\n",
 		   build_info, build_info_help);
 }

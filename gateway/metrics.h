@@ -112,10 +112,45 @@
 	X(GAUGE_MIN, process_max_fds, "process_max_fds", "", "File descriptors the process may open; with workers, each of them")
 /* clang-format on */
 
+/* Of queues, by the rule that is for them, with the labels namespace and rule; those of
+ * rules beyond METRICS_RULES_MAX are not told. X(kind, field, name, one, help); one: what
+ * only a rule can have that names one queue. */
+/* clang-format off */
+#define METRICS_QUEUE_TABLE(X) \
+	X(COUNTER, pushed, "gatehouse_queue_pushed_total", false, "Messages that clients pushed") \
+	X(COUNTER, full, "gatehouse_queue_full_total", false, "Pushes of clients refused since the queue was full") \
+	X(COUNTER, delivered, "gatehouse_queue_delivered_total", false, "Messages sent to clients") \
+	X(COUNTER, done, "gatehouse_queue_done_total", false, "Messages clients have acknowledged") \
+	X(COUNTER, failed, "gatehouse_queue_failed_total", false, "Messages clients failed at, or did not acknowledge in time") \
+	X(COUNTER, died, "gatehouse_queue_died_total", false, "Messages that became dead letters by that") \
+	X(COUNTER, returned, "gatehouse_queue_returned_total", false, "Messages given back since the client was gone") \
+	X(COUNTER, late, "gatehouse_queue_late_total", false, "Acknowledgements that came too late: the message was somebody else's already") \
+	X(GAUGE, in_flight, "gatehouse_queue_in_flight", false, "Messages that clients have not acknowledged yet") \
+	X(GAUGE, consumers, "gatehouse_queue_consumers", false, "Clients that consume") \
+	X(GAUGE_MAX, depth, "gatehouse_queue_depth", true, "Messages in the queue, in the whole cluster, those in flight among them; for rules that name one queue") \
+	X(GAUGE_MAX, dead, "gatehouse_queue_dead", true, "Dead letters in the queue; likewise") \
+	X(GAUGE_MAX, oldest_ms, "gatehouse_queue_oldest_milliseconds", true, "Age of the oldest message in the queue; likewise")
+/* clang-format on */
+
+enum { METRICS_RULES_MAX = 32 };
+
+struct metrics_queue {
+#define METRICS_QUEUE_FIELD_(kind, field, name, one, help) uint64_t field;
+	METRICS_QUEUE_TABLE(METRICS_QUEUE_FIELD_)
+#undef METRICS_QUEUE_FIELD_
+};
+
+/* The labels. */
+struct metrics_rule {
+	const char *nsp, *rule;
+	bool one; /* it names one queue */
+};
+
 struct metrics {
 #define METRICS_FIELD_(kind, field, name, label, help) uint64_t field;
 	METRICS_TABLE(METRICS_FIELD_)
 #undef METRICS_FIELD_
+	struct metrics_queue queues[METRICS_RULES_MAX]; /* as the rules come */
 };
 
 /* Append the exposition (text format 0.0.4), with HELP and TYPE once per name, and
@@ -123,6 +158,10 @@ struct metrics {
  * away. */
 void metrics_write(const struct metrics *m, const char *version, const char *adapter,
 		   const char *node, struct buf *out);
+
+/* Append those of queues, which have these rules. */
+void metrics_write_queues(const struct metrics *m, const struct metrics_rule *rules,
+			  size_t n, struct buf *out);
 
 /* Count a turn of the loop. */
 void metrics_count_turn(struct metrics *m, uint64_t ms);

@@ -11,6 +11,7 @@
 enum {
 	STATE_FIELDS = 7,
 	SOCKET_FIELDS = 5,
+	SOCKET_REST = 3,
 	ROOM_PRESENCE = 1,
 	ROOM_ANNOUNCE = 2,
 };
@@ -102,10 +103,11 @@ void move_rest_pack(const struct conn *c, struct buf *out)
 
 	mp_packer(&pk, out);
 	msgpack_pack_array(&pk, 3);
-	msgpack_pack_array(&pk, 2 * (size_t)c->sockets_n);
+	msgpack_pack_array(&pk, SOCKET_REST * (size_t)c->sockets_n);
 	for (const struct socket *s = c->sockets; s; s = s->conn_next) {
 		mp_pack_str(&pk, socket_id(s));
 		acks_pack(s, &pk);
+		apps_pack(s, &pk);
 	}
 	msgpack_pack_uint32(&pk, c->outbox.count);
 	pack_outbox(&pk, &c->outbox);
@@ -259,7 +261,8 @@ static struct socket *socket_of(const struct conn *c, struct slice id)
 	return NULL;
 }
 
-/* Those that are named stay, and get the answers they are owed. */
+/* Those that are named stay, and get the answers they are owed and what applications know
+ * of them. */
 static enum err unpack_left(struct conn *c, struct mp_cursor *cur)
 {
 	struct socket *all = c->sockets, *s;
@@ -268,7 +271,7 @@ static enum err unpack_left(struct conn *c, struct mp_cursor *cur)
 
 	for (s = all; s; s = s->conn_next)
 		s->mark = 0;
-	for (; err == ERR_OK && count >= 2; count -= 2) {
+	for (; err == ERR_OK && count >= SOCKET_REST; count -= SOCKET_REST) {
 		struct slice id;
 
 		err = mp_read_str(cur, &id);
@@ -277,6 +280,8 @@ static enum err unpack_left(struct conn *c, struct mp_cursor *cur)
 			return ERR_SYNTAX;
 		s->mark = UINT64_MAX;
 		err = acks_unpack(s, cur);
+		if (err == ERR_OK)
+			err = apps_unpack(s, cur);
 	}
 	for (struct socket *next = all; err == ERR_OK && (s = next);) {
 		next = s->conn_next;

@@ -7,6 +7,7 @@
 #include "gateway/broadcast.h"
 #include "gateway/log.h"
 #include "gateway/process.h"
+#include "gateway/queue_feeds.h"
 #include "gateway/rooms.h"
 #include "gateway/rooms_app.h"
 #include "proto/mem.h"
@@ -69,6 +70,16 @@ static void on_member_lost(void *ctx, struct slice nsp, struct slice room,
 		rooms_app_on_member_lost(ns, room, m);
 }
 
+static void on_queue(void *ctx, struct slice queue)
+{
+	struct node *n = ctx;
+
+	for (size_t i = 0; i < n->apps_n; i++) {
+		if (n->apps[i].ops->on_queue)
+			n->apps[i].ops->on_queue(n->apps[i].state, queue);
+	}
+}
+
 static void on_log(void *ctx, enum adapter_log_level level, const char *id,
 		   const char *text)
 {
@@ -88,6 +99,7 @@ static const struct adapter_events adapter_events = {
 	.on_state = on_state,
 	.on_presence_lost = on_presence_lost,
 	.on_member_lost = on_member_lost,
+	.on_queue = on_queue,
 	.on_log = on_log,
 };
 
@@ -151,6 +163,23 @@ static void tick(struct node *n)
 	relays_tick(n, now);
 	moves_tick(n, now);
 	acks_tick(n, now);
+	for (size_t i = 0; i < n->apps_n; i++) {
+		if (n->apps[i].ops->tick)
+			n->apps[i].ops->tick(n->apps[i].state, now);
+	}
+}
+
+static uint64_t apps_next(const struct node *n)
+{
+	uint64_t at = UINT64_MAX;
+
+	for (size_t i = 0; i < n->apps_n; i++) {
+		const struct app *app = &n->apps[i];
+		uint64_t next = app->ops->next ? app->ops->next(app->state) : UINT64_MAX;
+
+		at = next < at ? next : at;
+	}
+	return at;
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -166,8 +195,8 @@ static void on_timer(uv_timer_t *timer)
 static void set_timer(struct node *n)
 {
 	const uint64_t times[] = {pollings_next(n), upgrades_next(n), relays_next(n),
-				  moves_next(n),    acks_next(n),     n->drain_at,
-				  n->drained_at};
+				  moves_next(n),    acks_next(n),     apps_next(n),
+				  n->drain_at,	    n->drained_at};
 	uint64_t at = conns_next(n), now;
 
 	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
@@ -292,6 +321,7 @@ static void on_metrics(void *arg, struct buf *out)
 	node_measure(n);
 	metrics_write(&n->metrics, GATEHOUSE_VERSION,
 		      n->adapter ? n->adapter->ops->name : "none", n->code, out);
+	queue_feeds_metrics_write(&n->metrics, n->config, out);
 }
 
 /* That it answers says it all. */
@@ -480,4 +510,8 @@ void node_measure(struct node *n)
 	m->workers = 1;
 	m->worker_conns_max = n->conns.n;
 	process_measure(m, n->conns.n);
+	for (size_t i = 0; i < n->apps_n; i++) {
+		if (n->apps[i].ops->measure)
+			n->apps[i].ops->measure(n->apps[i].state);
+	}
 }

@@ -46,12 +46,9 @@ const struct policy_room *policy_find(const struct policy_room *rooms, size_t n,
 	return NULL;
 }
 
-bool policy_allows(const struct policy_room *rule, enum policy_action action, bool member,
-		   struct slice user)
+static bool allows(enum policy_who who, bool member, struct slice user)
 {
-	if (!rule)
-		return false;
-	switch (rule->may[action]) {
+	switch (who) {
 	case POLICY_NOBODY:
 		return false;
 	case POLICY_MEMBERS:
@@ -62,6 +59,28 @@ bool policy_allows(const struct policy_room *rule, enum policy_action action, bo
 		return true;
 	}
 	return false;
+}
+
+bool policy_allows(const struct policy_room *rule, enum policy_action action, bool member,
+		   struct slice user)
+{
+	return rule && allows(rule->may[action], member, user);
+}
+
+const struct policy_queue *policy_find_queue(const struct policy_queue *queues, size_t n,
+					     struct slice queue, struct slice user)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (policy_match(queues[i].match, queue, user))
+			return &queues[i];
+	}
+	return NULL;
+}
+
+bool policy_allows_queue(const struct policy_queue *rule, enum policy_queue_action action,
+			 struct slice user)
+{
+	return rule && allows(rule->may[action], false, user);
 }
 
 bool policy_event_ok(const struct policy_room *rule, struct slice event)

@@ -105,6 +105,12 @@
 	  "Rooms one socket may be in at once, its own not counted")                      \
 	X(INT, max_room_name, "maxRoomName", BYTES, 1, 4096, "200", NULL,                 \
 	  "Longest room name")                                                            \
+	X(INT, max_queue_name, "maxQueueName", BYTES, 1, 200, "200", NULL,                \
+	  "Longest name of a queue, a group or an idempotency key that a client gives")   \
+	X(INT, max_consumed, "maxConsumed", COUNT, 1, 10000, "20", NULL,                  \
+	  "Queues one socket may consume from at once")                                   \
+	X(INT, queue_poll_ms, "queuePoll", MS, 100, 3600000, "30s", NULL,                 \
+	  "How often a node looks into a queue of which it heard nothing")                \
 	X(INT, event_rate, "eventRate", COUNT, 0, 1000000, "1000", NULL,                  \
 	  "Packets per second one connection may send for long (twice as many in a burst); a faster one is read more slowly; 0: no limit") \
 	X(INT, outbox_bytes_max, "outboxMax", BYTES, 65536, 1073741824, "4MB", NULL,      \

@@ -161,6 +161,12 @@ void socket_drop(struct socket *s)
 	if (s->closing)
 		return;
 	s->closing = true;
+	for (size_t i = 0; i < s->ns->apps_n; i++) {
+		struct app *app = s->ns->apps[i];
+
+		if (app->ops->on_moved)
+			app->ops->on_moved(app->state, s);
+	}
 	while ((l = list_pop(&s->acks))) {
 		struct ack *a = container_of(l, struct ack, of_socket);
 
@@ -407,6 +413,66 @@ enum err acks_unpack(struct socket *s, struct mp_cursor *c)
 	for (; err == ERR_OK && count; count--)
 		err = ack_unpack(s, c);
 	return err;
+}
+
+void apps_pack(const struct socket *s, msgpack_packer *pk)
+{
+	const struct namespace *ns = s->ns;
+	struct buf values = BUF_INIT;
+	msgpack_packer inner;
+	size_t count = 0;
+
+	mp_packer(&inner, &values);
+	for (size_t i = 0; i < ns->apps_n; i++) {
+		struct buf value = BUF_INIT;
+		msgpack_packer one;
+
+		mp_packer(&one, &value);
+		if (ns->apps[i]->ops->pack &&
+		    ns->apps[i]->ops->pack(ns->apps[i]->state, s, &one)) {
+			mp_pack_str(&inner, slice_str(ns->apps[i]->ops->name));
+			mp_pack_raw(&inner, buf_view(&value));
+			count++;
+		}
+		buf_deinit(&value);
+	}
+	msgpack_pack_map(pk, count);
+	mp_pack_raw(pk, buf_view(&values));
+	buf_deinit(&values);
+}
+
+enum err apps_unpack(struct socket *s, struct mp_cursor *c)
+{
+	struct slice name, value;
+	uint32_t count;
+	enum err err = mp_read_map(c, &count);
+
+	for (; err == ERR_OK && count; count--) {
+		struct app *app;
+
+		err = mp_read_str(c, &name);
+		if (err == ERR_OK)
+			err = mp_take(c, &value);
+		app = err == ERR_OK ? node_app(s->ns->node, name) : NULL;
+		if (app && app->ops->unpack)
+			err = app->ops->unpack(app->state, s, value);
+	}
+	return err;
+}
+
+void acks_each(const struct node *n, const struct app *app,
+	       void (*fn)(void *arg, struct socket *s, struct slice tag,
+			  uint64_t left_ms),
+	       void *arg)
+{
+	uint64_t now = env_now_ms(n->env);
+
+	for (struct link *l = n->acks.next; l != &n->acks; l = l->next) {
+		const struct ack *a = container_of(l, struct ack, of_node);
+
+		if (a->app == app)
+			fn(arg, a->socket, slice_of(a->tag, a->tag_n), left(a->at, now));
+	}
 }
 
 void socket_on_ack(struct socket *s, const struct sio_packet *packet)

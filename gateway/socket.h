@@ -92,6 +92,16 @@ void socket_drop(struct socket *s);
 struct ack;
 void acks_pack(const struct socket *s, msgpack_packer *pk);
 MUST_USE enum err acks_unpack(struct socket *s, struct mp_cursor *c);
+/* Likewise what applications know of it. */
+void apps_pack(const struct socket *s, msgpack_packer *pk);
+MUST_USE enum err apps_unpack(struct socket *s, struct mp_cursor *c);
+
+/* Each answer of an application's questions that is due, with the time left for it. `fn`
+ * asks and answers nothing. */
+void acks_each(const struct node *n, const struct app *app,
+	       void (*fn)(void *arg, struct socket *s, struct slice tag,
+			  uint64_t left_ms),
+	       void *arg);
 
 /* Acks that are overdue; and when the next one is (UINT64_MAX: none). */
 void acks_tick(struct node *n, uint64_t now);

@@ -12,6 +12,7 @@
 #include "adapter/env.h"
 #include "gateway/log.h"
 #include "gateway/node.h"
+#include "gateway/queue_feeds.h"
 #include "gateway/ports.h"
 #include "gateway/restart.h"
 #include "gateway/server.h"
@@ -464,6 +465,7 @@ static void on_metrics(void *arg, struct buf *out)
 	add_own(s, &total);
 	metrics_write(&total, GATEHOUSE_VERSION, s->config->redis ? "redis" : "memory",
 		      NULL, out);
+	queue_feeds_metrics_write(&total, s->config, out);
 }
 
 /* --- the beginning --- */

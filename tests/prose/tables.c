@@ -1,6 +1,7 @@
 /* Tables in docs/ that repeat a table of the program, with more to say about each row:
  *
  *   tables events FILE     error codes of the built-in events
+ *   tables queues FILE     error codes of the events of queues
  *   tables protocol FILE   why connections end
  *
  * Each row of the program's table begins a line of the page, and the page has no more
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 
 #include "gateway/conn.h"
+#include "gateway/queues_app.h"
 #include "gateway/rooms_app.h"
 
 static const struct row {
@@ -17,8 +19,11 @@ static const struct row {
 #define ERROR_ROW_(name, code, text) {"events", "| `" code "` | " text " |"},
 	ROOMS_ERROR_TABLE(ERROR_ROW_)
 #undef ERROR_ROW_
+#define QUEUE_ROW_(name, code, text) {"queues", "| `" code "` | " text " |"},
+		QUEUES_ERROR_TABLE(QUEUE_ROW_)
+#undef QUEUE_ROW_
 #define CLOSE_ROW_(name, text, metric) {"protocol", "| `" text "` | `" #metric "` |"},
-		CONN_CLOSE_TABLE(CLOSE_ROW_)
+			CONN_CLOSE_TABLE(CLOSE_ROW_)
 #undef CLOSE_ROW_
 };
 
