@@ -92,6 +92,11 @@ need_clang_runtime() {
 	rm -rf "$dir"
 }
 
+# A worker in Python, as docs/queues.md shows one.
+need_python_redis() {
+	/usr/bin/python3 -c 'import redis' >/dev/null 2>&1 || lacks "Python's redis" python3 python3-redis
+}
+
 need_build() {
 	need_command cc gcc libc6-dev
 	need_command gcc gcc libc6-dev
@@ -128,6 +133,7 @@ need_test() {
 	need_command nginx nginx
 	need_command systemd-analyze systemd
 	need_command 'chromium|chromium-browser|google-chrome' chromium fonts-dejavu-core
+	need_python_redis
 }
 
 has_compose() {

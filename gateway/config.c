@@ -31,6 +31,17 @@ static void set_env(struct config_load *l, const struct config_command *cmd);
 static void set_flags(struct config_load *l, const struct config_command *cmd);
 static void load_deinit(struct config_load *l, struct config_command *cmd);
 
+/* From the weakest source to the strongest. */
+static void set_all(struct config_load *l, const struct config_command *cmd)
+{
+	l->c->dev = cmd->dev;
+	set_defaults(l);
+	if (cmd->file)
+		config_file_load(l, cmd->file);
+	set_env(l, cmd);
+	set_flags(l, cmd);
+}
+
 enum config_result config_load(struct config *c, int argc, char *const *argv,
 			       char *const *env, const char *const *app_names,
 			       struct buf *out, struct buf *errors)
@@ -50,12 +61,7 @@ enum config_result config_load(struct config *c, int argc, char *const *argv,
 		config_version(out);
 	} else {
 		config_read_env(&l, env, &cmd);
-		c->dev = cmd.dev;
-		set_defaults(&l);
-		if (cmd.file)
-			config_file_load(&l, cmd.file);
-		set_env(&l, &cmd);
-		set_flags(&l, &cmd);
+		set_all(&l, &cmd);
 		if (!l.file_lost) /* else what it holds would count as not set */
 			config_check(&l);
 		if (errors->n > errors_before)
@@ -67,6 +73,28 @@ enum config_result config_load(struct config *c, int argc, char *const *argv,
 	}
 	load_deinit(&l, &cmd);
 	return result;
+}
+
+enum err config_load_redis(struct config *c, int argc, char *const *argv,
+			   char *const *env, const char *const *app_names,
+			   struct buf *errors)
+{
+	struct config_load l = {.c = c, .errors = errors, .app_names = app_names};
+	struct config_command cmd = {0};
+	size_t errors_before = errors->n;
+
+	*c = (struct config){0};
+	config_read_flags(&l, argc, argv, &cmd);
+	config_read_env(&l, env, &cmd);
+	set_all(&l, &cmd);
+	if (!l.file_lost)
+		config_check_redis(&l);
+	if (!l.file_lost && !c->redis && errors->n == errors_before)
+		config_error(&l, "redis",
+			     "is not set; write --redis redis://HOST:6379, or --config "
+			     "with the file of a node");
+	load_deinit(&l, &cmd);
+	return errors->n > errors_before ? ERR_SYNTAX : ERR_OK;
 }
 
 static void secret_free(char *secret)

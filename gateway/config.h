@@ -11,6 +11,7 @@
 #include "proto/address.h"
 #include "proto/buf.h"
 #include "proto/eio.h"
+#include "proto/err.h"
 
 struct str_list {
 	char **v;
@@ -79,6 +80,12 @@ enum config_result {
 enum config_result config_load(struct config *c, int argc, char *const *argv,
 			       char *const *env, const char *const *app_names,
 			       struct buf *out, struct buf *errors);
+/* The same for a program beside the nodes that needs their Redis and nothing else: what
+ * would keep a node from starting is no mistake. ERR_SYNTAX: the reasons are in `errors`.
+ */
+MUST_USE enum err config_load_redis(struct config *c, int argc, char *const *argv,
+				    char *const *env, const char *const *app_names,
+				    struct buf *errors);
 void config_deinit(struct config *c);
 
 /* Is it in the list; may clients use it? */

@@ -21,7 +21,6 @@ static void take_addresses(struct config_load *l);
 static void check_tls(struct config_load *l);
 static void check_transports(struct config_load *l);
 static void check_cors(struct config_load *l);
-static void check_redis(struct config_load *l);
 static void check_workers(struct config_load *l);
 static void check_jwt(struct config_load *l);
 static void check_namespaces(struct config_load *l);
@@ -43,7 +42,7 @@ void config_check(struct config_load *l)
 	check_tls(l);
 	check_transports(l);
 	check_cors(l);
-	check_redis(l);
+	config_check_redis(l);
 	check_workers(l);
 	check_jwt(l);
 	if (l->c->dev && !l->namespaces_given)
@@ -308,7 +307,7 @@ static void read_redis_password(struct config_load *l)
 	secret_buf_deinit(&secret);
 }
 
-static void check_redis(struct config_load *l)
+void config_check_redis(struct config_load *l)
 {
 	const struct config *c = l->c;
 

@@ -106,6 +106,8 @@ void config_help(struct buf *out)
 		"  gatehouse --dev                    one node to try things out, at "
 		"http://127.0.0.1:3000\n"
 		"  gatehouse --config gatehouse.yaml  a node as the file says\n"
+		"  gatehouse queue --help             what is in queues, and pushing to "
+		"them\n"
 		"\n"
 		"A setting is given as a flag (--ping-interval 25s or "
 		"--ping-interval=25s), in "

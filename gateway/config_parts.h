@@ -159,6 +159,8 @@ const char *config_file_read(const char *path, size_t max, struct buf *out);
 /* config_check.c */
 /* What --dev brings along, then secrets, then what contradicts what. */
 void config_check(struct config_load *l);
+/* The part of it that is about Redis. */
+void config_check_redis(struct config_load *l);
 
 /* config_help.c */
 void config_help(struct buf *out);

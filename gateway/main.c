@@ -1,10 +1,13 @@
 #include "gateway/queues_app.h"
 #include "gateway/rooms_app.h"
 #include "gateway/run.h"
+#include "gateway/tool_queue.h"
 
 int main(int argc, char **argv)
 {
 	const struct app_ops *const apps[] = {&rooms_app, &queues_app, NULL};
 
+	if (argc > 1 && strcmp(argv[1], "queue") == 0)
+		return tool_queue(argc - 2, argv + 2);
 	return gatehouse_run(argc, argv, apps);
 }
