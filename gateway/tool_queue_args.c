@@ -137,7 +137,7 @@ static void put_setting(struct tool_queue_args *a, char *word)
 /* Sort the words: the tool's flags, the settings', and the others. */
 static void read_words(struct reading *r, int argc, char *const *argv)
 {
-	for (int i = 0; i < argc; i++) {
+	for (int i = 0; i < argc && argv[i]; i++) {
 		char *value = i + 1 < argc ? argv[i + 1] : NULL;
 		bool took = false;
 

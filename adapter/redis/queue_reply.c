@@ -1,5 +1,6 @@
 #include "adapter/redis/queue_reply.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -129,6 +130,7 @@ void redis_queue_command(struct buf *out, struct slice key, const struct queue_r
 {
 	struct words w = {BUF_INIT, 0};
 
+	assert(r->op < QUEUE_OPS);
 	arguments(&w, r);
 	resp_command(out, 4 + w.n);
 	resp_word_str(out, "FCALL");

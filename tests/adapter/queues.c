@@ -297,7 +297,7 @@ static void test_backoff(struct world *w)
 	ref = take_when_due(w, LONG_MS, "m");
 	with_ref(w, QUEUE_FAIL, ref);
 	got = take(w, 1, LONG_MS); /* it has doubled */
-	CHECK(got.r.n || (got.r.wait_ms > 0 && got.r.wait_ms <= 2 * SHORT_MS));
+	CHECK(got.r.n || (got.r.wait_ms > 0 && got.r.wait_ms <= 2L * SHORT_MS));
 	queue_got_clear(&got);
 	end(w);
 }
@@ -835,8 +835,8 @@ static void test_twins(struct world *w)
 {
 	struct setup redis = setup_of(w->server), memory = setup_of(NULL);
 	struct twin t = {0};
-	unsigned seed =
-		getenv("SEED") ? (unsigned)atoi(getenv("SEED")) : (unsigned)clock_ms();
+	const char *given = getenv("SEED");
+	unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)clock_ms();
 
 	if (!w->server)
 		return;

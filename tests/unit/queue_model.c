@@ -37,6 +37,7 @@ enum {
 	MESSAGES_MAX = 4,
 	DEPTH_MAX = 60,
 	TICK_MS = 10,
+	TICK_US = 1000 * TICK_MS,
 	BACKOFF_MS = 10, /* one tick */
 	LEASE_MS = 10,	 /* as well: what has run out, and what has not, is enough */
 	FAILURES_MAX = 2,
@@ -240,7 +241,7 @@ static bool go(struct world *w, enum step step)
 	case EXTEND_1:
 		return answer(w, 0, QUEUE_EXTEND, 0);
 	case TICK:
-		w->now_us += TICK_MS * 1000;
+		w->now_us += TICK_US;
 		return true;
 	case REAP:
 		run(w, (struct queue_request){.op = QUEUE_REAP, .limit = 1});
@@ -290,7 +291,7 @@ static void check_ends(struct world *w)
 		run(w, (struct queue_request){
 			       .op = QUEUE_DONE, .refs = refs, .refs_n = r.n});
 		length = run(w, (struct queue_request){.op = QUEUE_STATS}).stats.length;
-		w->now_us += TICK_MS * 1000;
+		w->now_us += TICK_US;
 	}
 	if (length)
 		fault(w, "what is left cannot be worked off");
