@@ -324,7 +324,8 @@ void metrics_reference(struct buf *out)
 	for (size_t i = 0; i < QUEUE_TABLE_N; i++)
 		buf_printf(out, "| `%s` | %s | %s | `namespace`, `rule` | %s |\n",
 			   queue_table[i].name, kinds[queue_table[i].kind].type,
-			   kinds[queue_table[i].kind].total == LARGEST ? "largest" : "sum",
+			   kinds[queue_table[i].kind].total == LARGEST ? "largest"
+								       : "sum",
 			   queue_table[i].help);
 	buf_printf(out, "| `%s` | gauge | one | `version`, `adapter`, `node` | %s |\n",
 		   build_info, build_info_help);

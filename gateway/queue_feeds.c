@@ -757,12 +757,12 @@ void queue_feeds_metrics_write(const struct metrics *m, const struct config *c,
 	size_t n = 0;
 
 	for (size_t i = 0; i < c->namespaces_n; i++) {
-		for (size_t j = 0;
-		     j < c->namespaces[i].queues_n && n < METRICS_RULES_MAX; j++) {
+		for (size_t j = 0; j < c->namespaces[i].queues_n && n < METRICS_RULES_MAX;
+		     j++) {
 			const struct policy_queue *rule = &c->namespaces[i].queues[j];
 
-			rules[n++] = (struct metrics_rule){
-				c->namespaces[i].name, rule->match, names_one(rule)};
+			rules[n++] = (struct metrics_rule){c->namespaces[i].name,
+							   rule->match, names_one(rule)};
 		}
 	}
 	metrics_write_queues(m, rules, n, out);
