@@ -14,9 +14,9 @@
 
 struct queue_feeds {
 	struct node *node;
-	struct table feeds;   /* by queue */
-	struct table members; /* sockets that consume, by id */
-	struct link by_time;  /* feeds, by when they are looked at again */
+	struct table feeds;	     /* by queue */
+	struct table members;	     /* sockets that consume, by id */
+	struct link by_time;	     /* feeds, by when they are looked at again */
 	struct metrics_queue others; /* what no rule is for, or one of too many */
 	uint64_t renew_at, renew_ms;
 	uint64_t stats_at; /* no asking for depths before */

@@ -399,6 +399,32 @@ describe("queues when something dies", () => {
   });
 });
 
+describe("queues of workers", () => {
+  const redis = useRedis();
+  const node = useNode({ redis: redis.url, ...CONFIG, workers: 2 }, { name: "workers" });
+
+  test("are the same for all, and their metrics of all together", async () => {
+    const pusher = await connected(node);
+    const takers = await Promise.all([1, 2, 3, 4].map(() => consumer(node, "jobs")));
+    for (let i = 0; i < 20; i++) await ok(pusher, "queue:push", "jobs", i);
+    const labels = '{namespace="/",rule="jobs"}';
+    await until("all are counted", async () => {
+      const m = await node.metrics();
+      return (
+        m[`gatehouse_queue_done_total${labels}`] === 20 &&
+        m[`gatehouse_queue_pushed_total${labels}`] === 20 &&
+        m[`gatehouse_queue_consumers${labels}`] === 4 &&
+        m[`gatehouse_queue_depth${labels}`] === 0
+      );
+    });
+    assert.deepEqual(
+      takers.flatMap(payloads).sort((x, y) => x - y),
+      Array.from({ length: 20 }, (_, i) => i),
+    );
+    close(pusher, ...takers);
+  });
+});
+
 describe("queues without Redis", () => {
   const node = useNode({ ...CONFIG }, { name: "alone" });
 

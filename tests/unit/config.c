@@ -444,6 +444,30 @@ static const struct {
 	 "so on below it\n"},
 	{"namespace a word", "namespaces:\n  - /\n", "", "--dev",
 	 "conf.yaml:2: namespaces: one value stands where lines of KEY: VALUE belong\n"},
+/* rules for queues */
+#define QUEUES_ "namespaces:\n  - name: /\n    auth: none\n    queues:"
+	{"queues no list", QUEUES_ " {match: x}\n", "", "--dev",
+	 "conf.yaml:4: queues: is no list; write \"- match: …\" and so on below it\n"},
+	{"queues without match", QUEUES_ "\n      - push: users\n", "", "--dev",
+	 "conf.yaml:5: queues: a rule has no match; write the queues it is for, such as "
+	 "match: \"jobs:*\"\n"},
+	{"queues, a bad who", QUEUES_ "\n      - {match: x, push: members}\n", "",
+	 "--dev",
+	 "conf.yaml:5: push: \"members\" is not one of nobody, users, anybody\n"},
+	{"queues, an unknown key", QUEUES_ "\n      - {match: x, maxLenght: 3}\n", "",
+	 "--dev",
+	 "conf.yaml:5: \"maxLenght\" is not a key of a rule for queues; did you mean "
+	 "maxLength?\n"},
+	{"queues, a short lease", QUEUES_ "\n      - {match: x, lease: 1ms}\n", "",
+	 "--dev",
+	 "conf.yaml:5: lease: \"1ms\" is too small; write milliseconds or a number with "
+	 "ms, s or m, from 1s to 60m, such as 15s\n"},
+	{"queues, back-off", QUEUES_ "\n      - {match: x, backoff: 2m}\n", "", "--dev",
+	 "conf.yaml:5: queues: backoff is longer than backoffMax\n"},
+	{"queues, twice", QUEUES_ "\n      - match: x\n      - match: x\n", "", "--dev",
+	 "conf.yaml:6: queues: an earlier rule matches \"x\" too, and the first that "
+	 "matches decides\n"},
+#undef QUEUES_
 	{"namespace without keys", "namespaces:\n  - {}\n", "", "--dev",
 	 "conf.yaml:2: namespaces: an entry has no name; write name: / or name: "
 	 "/SOMETHING\n"

@@ -69,9 +69,31 @@ static void test_rules(void)
 	CHECK(!policy_event_ok(NULL, SLICE_LIT("say")));
 }
 
+static void test_queues(void)
+{
+	char own[] = "mailbox:{user}", others[] = "mailbox:*";
+	const struct policy_queue rules[] = {
+		{.match = own, .may = {POLICY_ANYBODY, POLICY_USERS}},
+		{.match = others, .may = {POLICY_USERS, POLICY_NOBODY}},
+	};
+	const struct slice ann = SLICE_LIT("ann"), none = SLICE_EMPTY;
+
+	CHECK(policy_find_queue(rules, 2, SLICE_LIT("mailbox:ann"), ann) == &rules[0]);
+	CHECK(policy_find_queue(rules, 2, SLICE_LIT("mailbox:bob"), ann) == &rules[1]);
+	CHECK(policy_find_queue(rules, 2, SLICE_LIT("mailbox:ann"), none) == &rules[1]);
+	CHECK(policy_find_queue(rules, 2, SLICE_LIT("x"), ann) == NULL);
+	CHECK(policy_allows_queue(&rules[0], POLICY_PUSH, none));
+	CHECK(!policy_allows_queue(&rules[0], POLICY_CONSUME, none));
+	CHECK(policy_allows_queue(&rules[0], POLICY_CONSUME, ann));
+	CHECK(policy_allows_queue(&rules[1], POLICY_PUSH, ann));
+	CHECK(!policy_allows_queue(&rules[1], POLICY_CONSUME, ann));
+	CHECK(!policy_allows_queue(NULL, POLICY_PUSH, ann));
+}
+
 int main(void)
 {
 	test_match();
 	test_rules();
+	test_queues();
 	return test_done();
 }
