@@ -893,8 +893,32 @@ static void test_library_removed(struct world *w)
 	CHECK(done(w, ref) == 1); /* loaded again, and done again */
 	push(w, "n", "");
 	take_one(w, LONG_MS, "n");
-	/* An older one is replaced, a newer one left alone. */
 	end(w);
+}
+
+/* An older library is replaced, a newer one left alone: of nodes of two versions neither
+ * takes the other's away for long. */
+static void test_library_versions(struct world *w)
+{
+	static const char library[] =
+		"#!lua name=gatehouse\n"
+		"redis.register_function('gh_queues_version', function() return %d end)\n"
+		"redis.register_function('gh_push', function() return '7' end)\n";
+	char text[sizeof(library) + 16];
+
+	if (!w->server)
+		return;
+	snprintf(text, sizeof(text), library, 0);
+	server_ask(w->server, "FUNCTION LOAD REPLACE %s", text);
+	begin(w);
+	CHECK(push(w, "m", "") > 7);
+	end(w);
+	snprintf(text, sizeof(text), library, 999);
+	server_ask(w->server, "FUNCTION LOAD REPLACE %s", text);
+	begin(w);
+	CHECK(push(w, "m", "") == 7);
+	end(w);
+	server_ask(w->server, "FUNCTION FLUSH");
 }
 
 /* The connection breaks with requests in flight: a done is done all the same, a push is
@@ -962,6 +986,7 @@ int main(int argc, char **argv)
 		test_full,
 		test_twins,
 		test_library_removed,
+		test_library_versions,
 		test_cut,
 	};
 	struct server server = {0};
