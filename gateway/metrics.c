@@ -137,12 +137,12 @@ void metrics_write(const struct metrics *m, const char *version, const char *ada
 
 static const struct queue_metric {
 	enum metric_kind kind;
-	const char *name, *help;
 	bool one;
+	const char *name, *help;
 	size_t offset;
 } queue_table[] = {
 #define METRICS_QUEUE_ROW_(kind, field, name, one, help)                                 \
-	{kind, name, help, one, offsetof(struct metrics_queue, field)},
+	{kind, one, name, help, offsetof(struct metrics_queue, field)},
 	METRICS_QUEUE_TABLE(METRICS_QUEUE_ROW_)
 #undef METRICS_QUEUE_ROW_
 };
