@@ -349,6 +349,21 @@ describe("queues when something dies", () => {
     close(pusher, silent, next);
   });
 
+  test("a node that is told to stop gives back what its clients hold", async () => {
+    const leaving = await Node.start({ redis: redis.url, ...config }, { name: "leaving" });
+    const w = workers();
+    const silent = await consumer(leaving, "out", { handle() {} });
+    await w.push("out", "m");
+    await until("it came", () => silent.messages.length === 1);
+    await leaving.stop();
+    // At once, and not when the lease of 15 s ends; it waits for the client for a moment.
+    const { in_flight, delayed, lost } = await w.stats("out");
+    assert.deepEqual({ in_flight, delayed, lost }, { in_flight: 0, delayed: 1, lost: 1 });
+    const next = await consumer(a, "out");
+    await until("the next gets it", () => next.messages.length === 1);
+    close(silent, next);
+  });
+
   test("a lease is renewed for as long as a client works", async () => {
     const acks = [];
     const slow = await consumer(a, "jobs:slow", { handle: (_, ack) => acks.push(ack) });
