@@ -465,10 +465,23 @@ int lws_polling_body_complete(struct lws_client *c)
 	return dispatch(c->exchange);
 }
 
+/* lws would take the body of a request that hangs for what it is not. */
+static bool has_body(struct lws *wsi)
+{
+	char length[LWS_HEADER_MAX];
+
+	return lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) ||
+	       (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) &&
+		!slice_eq(lws_http_header(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, length),
+			  SLICE_LIT("0")));
+}
+
 static int on_get(struct lws_client *c, const struct eio_query *q)
 {
 	struct node *n = c->server->node;
 
+	if (has_body(c->wsi))
+		return respond_empty(c, 400, false, true);
 	if (q->sid.n == 0 && n->state > NODE_LINGERING) {
 		n->metrics.conns_refused_stopping++;
 		return respond_empty(c, 503, false, true);
@@ -489,6 +502,8 @@ int lws_polling_request(struct lws_client *c, int method)
 	bool head = method == LWSHUMETH_HEAD;
 	enum eio_error error;
 
+	if (c->exchange) /* it has one: lws ought not to read the next */
+		return -1;
 	if (method == LWSHUMETH_OPTIONS && c->server->node->config->cors)
 		return preflight(c);
 	if (!session_check(c->server->node, &q, method == LWSHUMETH_GET, false, &error)) {
