@@ -249,7 +249,8 @@ int lws_http_upgrade(struct lws_client *c)
 		n->metrics.conns_refused_max++;
 		return refuse_upgrade(c, 503, "Too many connections");
 	}
-	if (q.sid.n == 0 && lws_http_address_full(c))
+	/* The session of another node is to become one of this node's. */
+	if (!conns_find(n, q.sid) && lws_http_address_full(c))
 		return refuse_upgrade(c, 503, "Too many connections from this address");
 	if (c->server->testing ||
 	    session_check(n, &q, method == LWSHUMETH_GET, true, &error))
