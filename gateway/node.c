@@ -249,7 +249,11 @@ static bool waits_for_others(struct node *n)
 /* True once, when the last conn is gone: the adapter has something to do. */
 static bool drained(struct node *n)
 {
-	if (n->state != NODE_DRAINING || n->conns.n || waits_for_others(n))
+	if (n->state != NODE_DRAINING)
+		return false;
+	if (n->conns.n)
+		n->drained_at = UINT64_MAX; /* one has come by an upgrade */
+	if (n->conns.n || waits_for_others(n))
 		return false;
 	if (upgrades_close_all(n))
 		return true; /* in the next round they are gone */
