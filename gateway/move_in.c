@@ -301,6 +301,12 @@ static void on_fence(struct move_in *m)
 {
 	if (m->state != MOVE_IN_FENCING)
 		return;
+	for (struct socket *s = m->conn->sockets; s; s = s->conn_next) {
+		if (table_get(&s->ns->sockets, socket_id(s))) { /* another came first */
+			fail(m, true);
+			return;
+		}
+	}
 	set_state(m, MOVE_IN_FENCED);
 	m->conn->fenced = true;
 	for (struct socket *s = m->conn->sockets; s; s = s->conn_next) {

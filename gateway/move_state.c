@@ -184,6 +184,15 @@ static enum err unpack_rooms(struct socket *s, struct mp_cursor *c,
 	return err == ERR_OK && count ? ERR_SYNTAX : err;
 }
 
+static struct socket *socket_of(const struct conn *c, struct slice id)
+{
+	for (struct socket *s = c->sockets; s; s = s->conn_next) {
+		if (slice_eq(socket_id(s), id))
+			return s;
+	}
+	return NULL;
+}
+
 static enum err unpack_socket(struct conn *c, struct mp_cursor *cur,
 			      move_want_room_fn *want_room, void *arg)
 {
@@ -202,7 +211,8 @@ static enum err unpack_socket(struct conn *c, struct mp_cursor *cur,
 	ns = node_namespace(c->node, nsp);
 	if (!ns) /* two nodes of one cluster that are configured differently */
 		return ERR_NOT_FOUND;
-	if (!id_is(id) || table_get(&ns->sockets, id) ||
+	if (!id_is(id) || table_get(&ns->sockets, id) || socket_of(c, id) ||
+	    c->sockets_n == UINT16_MAX ||
 	    (user.type != MP_NIL && user.type != MP_STR))
 		return ERR_SYNTAX;
 	if (user.type == MP_STR && !text_is_plain(user.bytes))
@@ -250,15 +260,6 @@ enum err move_state_unpack(struct conn *c, struct slice state,
 	c->waiting_at = waiting ? now + (uint64_t)waiting : 0;
 	c->rate_credit = credit;
 	return ERR_OK;
-}
-
-static struct socket *socket_of(const struct conn *c, struct slice id)
-{
-	for (struct socket *s = c->sockets; s; s = s->conn_next) {
-		if (slice_eq(socket_id(s), id))
-			return s;
-	}
-	return NULL;
 }
 
 /* Those that are named stay, and get the answers they are owed and what applications know
