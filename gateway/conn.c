@@ -290,6 +290,8 @@ void conn_handed(struct conn *c)
 {
 	set_state(c, CONN_HANDED);
 	outbox_deinit(&c->outbox);
+	for (struct socket *s = c->sockets; s; s = s->conn_next)
+		acks_stop(s);
 }
 
 void conn_on_idle(struct conn *c)

@@ -359,6 +359,12 @@ enum err socket_emit_ack(struct socket *s, struct slice data, uint64_t timeout_m
 	return ERR_OK;
 }
 
+void acks_stop(struct socket *s)
+{
+	for (struct link *l = s->acks.next; l != &s->acks; l = l->next)
+		list_remove(&container_of(l, struct ack, of_socket)->of_node);
+}
+
 static uint64_t left(uint64_t at, uint64_t now)
 {
 	return at > now ? at - now : 0;

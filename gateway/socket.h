@@ -88,6 +88,8 @@ struct socket *socket_arrive(struct conn *c, struct namespace *ns, struct slice 
 void socket_enter(struct socket *s);
 /* It lives at another node: nobody hears of its end here. */
 void socket_drop(struct socket *s);
+/* Answers due do not time out here any more: another node waits for them. */
+void acks_stop(struct socket *s);
 /* The answers due: pack them, and take one that was packed. */
 struct ack;
 void acks_pack(const struct socket *s, msgpack_packer *pk);
