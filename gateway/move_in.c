@@ -258,14 +258,13 @@ static void on_answer(struct relay_call *call, const struct relay_message *r,
 	struct move_in *m = container_of(call, struct move_in, call);
 	bool yes = r && r->kind == ANSWER_OK, state = r && r->kind == ANSWER_PAYLOAD;
 
-	(void)err;
 	if (m->state == MOVE_IN_CLAIMING && yes) {
 		set_state(m, MOVE_IN_CLAIMED);
 		m->events->on_claimed(m->arg, ERR_OK);
 	} else if (m->state == MOVE_IN_TAKING && state) {
 		on_state(m, r->body);
-	} else {
-		fail(m, false);
+	} else { /* without an answer it may have been asked all the same */
+		fail(m, !r && err != ERR_NOT_FOUND);
 	}
 }
 
