@@ -62,7 +62,7 @@ void move_in_cancel(struct move_in *m);
 /* Its conn ends. */
 void move_in_on_conn_gone(struct move_in *m);
 /* FENCE, REST, ENDED. */
-void move_in_on_told(struct node *n, const struct relay_message *r);
+void move_in_on_told(struct node *n, struct slice from, const struct relay_message *r);
 
 /* --- the old node --- */
 

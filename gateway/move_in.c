@@ -9,6 +9,7 @@
 #include "gateway/node.h"
 #include "gateway/relay.h"
 #include "gateway/rooms.h"
+#include "gateway/session.h"
 #include "proto/mem.h"
 
 enum move_in_state {
@@ -376,15 +377,30 @@ static void on_rest(struct move_in *m, struct slice rest)
 	events->on_moved(arg, c);
 }
 
-void move_in_on_told(struct node *n, const struct relay_message *r)
+/* The owner ended a session that is here already: it has not heard TAKEN, and its
+ * applications and the rooms took it for gone. So it is. */
+static void on_ended_late(struct node *n, struct slice from, struct slice sid)
+{
+	struct conn *c = conns_find(n, sid);
+
+	if (c && c->state == CONN_OPEN && session_is_foreign(n, sid) &&
+	    slice_starts(sid, from))
+		conn_close(c, CONN_CLOSE_TRANSPORT_ERROR);
+}
+
+void move_in_on_told(struct node *n, struct slice from, const struct relay_message *r)
 {
 	struct move_in *m =
 		table_get(&n->moves.in, slice_of(&r->number, sizeof(r->number)));
 
+	if (!m && r->type == RELAY_ENDED)
+		on_ended_late(n, from, r->sid);
 	if (!m)
 		return;
 	if (r->type == RELAY_FENCE)
 		on_fence(m);
+	else if (!slice_eq(from, owner_of(m)))
+		return; /* not its to say */
 	else if (r->type == RELAY_REST)
 		on_rest(m, r->body);
 	else

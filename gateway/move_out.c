@@ -120,7 +120,9 @@ static struct slice code_of(const struct move_out *m)
 static void tell_ended(const struct move_out *m)
 {
 	relay_tell(m->conn->node, code_of(m),
-		   &(struct relay_message){.type = RELAY_ENDED, .number = m->number});
+		   &(struct relay_message){.type = RELAY_ENDED,
+					   .number = m->number,
+					   .sid = conn_id(m->conn)});
 }
 
 static void answer(struct node *n, struct slice code, uint64_t number,
@@ -336,7 +338,7 @@ void move_on_told(struct node *n, struct slice from, const struct relay_message 
 		break;
 	case RELAY_FENCE:
 		if (own)
-			move_in_on_told(n, m);
+			move_in_on_told(n, from, m);
 		else
 			on_fence(n, from, m);
 		break;
@@ -348,7 +350,7 @@ void move_on_told(struct node *n, struct slice from, const struct relay_message 
 		break;
 	case RELAY_REST:
 	case RELAY_ENDED:
-		move_in_on_told(n, m);
+		move_in_on_told(n, from, m);
 		break;
 	case RELAY_GET:
 	case RELAY_POST:
