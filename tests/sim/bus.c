@@ -251,6 +251,23 @@ void bus_leave(struct bus_node *n)
 	}
 }
 
+/* Subscriptions are made again when it is back, so those under way wait. */
+void bus_cut(struct bus_node *n)
+{
+	struct link *l, *tmp;
+
+	n->deaf = true;
+	list_each(l, tmp, &n->queues[MESSAGES_IN])
+	{
+		struct item *i = container_of(l, struct item, link);
+
+		if (i->kind == ITEM_DONE)
+			continue;
+		list_remove(l);
+		item_free(i);
+	}
+}
+
 /* --- Redis --- */
 
 static struct channel *find(struct bus_node *n, struct slice key)
@@ -279,7 +296,7 @@ static void publish(struct bus *b, struct slice key, struct slice bytes)
 	for (size_t i = 0; i < b->n; i++) {
 		struct item *m;
 
-		if (b->nodes[i].dead || !hears(&b->nodes[i], key))
+		if (b->nodes[i].dead || b->nodes[i].deaf || !hears(&b->nodes[i], key))
 			continue;
 		m = item_new(ITEM_MESSAGE, done_plain(NULL, NULL));
 		buf_slice(&m->bytes, bytes);
@@ -311,7 +328,7 @@ static bool told(struct bus_node *from, struct slice code, struct slice bytes)
 	for (size_t i = 0; i < b->n; i++) {
 		struct item *m;
 
-		if (b->nodes[i].dead ||
+		if (b->nodes[i].dead || b->nodes[i].deaf ||
 		    !slice_eq(slice_str(b->nodes[i].base.node_code), code))
 			continue;
 		m = item_new(ITEM_TOLD, done_plain(NULL, NULL));
@@ -334,8 +351,10 @@ static void carry_out(struct bus_node *n, struct item *i)
 		publish(n->bus, key, bytes);
 		break;
 	case ITEM_FENCE:
-		told(n, slice_str(n->base.node_code), bytes);
-		i->err = told(n, key, bytes) ? ERR_OK : ERR_NOT_FOUND;
+		if (!told(n, slice_str(n->base.node_code), bytes))
+			i->err = ERR_UNAVAILABLE;
+		else
+			i->err = told(n, key, bytes) ? ERR_OK : ERR_NOT_FOUND;
 		break;
 	case ITEM_TELL:
 		i->err = told(n, key, bytes) ? ERR_OK : ERR_NOT_FOUND;

@@ -16,6 +16,7 @@ struct bus_node {
 	struct adapter base;
 	struct bus *bus;
 	bool dead; /* its process is gone: it hears and says nothing any more */
+	bool deaf; /* its connection for subscriptions is cut */
 	/* commands out, their answers in, subscriptions out, messages in */
 	struct link queues[BUS_QUEUES];
 	struct link subscribed; /* channels */
@@ -30,6 +31,8 @@ struct bus {
 struct adapter *bus_join(struct bus *b, const struct adapter *real);
 /* The end of it: what waits hears ERR_CLOSED. */
 void bus_leave(struct bus_node *n);
+/* Cut the connection that brings messages: what was on its way to it is lost. */
+void bus_cut(struct bus_node *n);
 /* How many things could happen next. */
 size_t bus_choices(const struct bus *b);
 /* Let the `choice`th of them happen; the node that was told something, or NULL. */

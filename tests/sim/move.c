@@ -6,8 +6,11 @@
  * In one third of them nothing fails: every event published to the client's room since
  * its join reaches it once and in order, every emit of the client is answered once and
  * comes back once and in order, and afterwards the old node knows nothing of it. In the
- * others the WebSocket, the new node or the old one goes away at some step: then what
- * arrived is a beginning of that, and soon no node still has a part of the session. */
+ * others something happens at some step: the WebSocket, the new node or the old one goes
+ * away, an application ends the conn, a node drains, another WebSocket claims the session,
+ * a node hears nothing for a while, somebody tells lies. Then what arrived is a beginning
+ * of that (with gaps, where a node heard nothing), soon no node still has a part of the
+ * session, and none goes on with it that another has told the end of. */
 #include "test.h"
 
 #include <stdlib.h>
@@ -17,12 +20,26 @@
 #include "gateway/node.h"
 #include "gateway/rooms_app.h"
 #include "gateway/session.h"
+#include "gateway/socket.h"
 #include "proto/mem.h"
 #include "proto/payload.h"
 
 enum { NODES = 3, EMITS = 12, EVENTS = 30, STEPS_MAX = 20000 };
 
-enum fault { FAULT_NONE, FAULT_SOCKET, FAULT_NEW_NODE, FAULT_OLD_NODE, FAULTS };
+enum fault {
+	FAULT_NONE,
+	FAULT_SOCKET,
+	FAULT_NEW_NODE,
+	FAULT_OLD_NODE,
+	FAULT_CLOSE,  /* an application ends the conn, at whichever node */
+	FAULT_DRAIN,  /* a node lets its conns leave */
+	FAULT_SECOND, /* another WebSocket claims the session */
+	FAULT_CUT,    /* a node hears nothing for a while */
+	FAULT_LIE,    /* somebody says things that are not so */
+	FAULTS
+};
+
+enum { CUT_STEPS = 100, ENDLESS_STEPS = 3000 };
 
 /* --- the world --- */
 
@@ -78,12 +95,14 @@ static struct client {
 	struct request *get, *post;
 	unsigned emitted, acked, own, events; /* of each so many, in order */
 	bool broken;			      /* something was not as it should be */
+	bool gaps; /* events may be missing, but come in order */
 	struct upgrade *upgrade;
 	struct conn *conn; /* once the WebSocket is its transport */
 	bool websocket, websocket_closed;
 } client;
 
 static unsigned published;
+static struct upgrade *second; /* of FAULT_SECOND */
 
 static void wrong(const char *what, struct slice packet)
 {
@@ -103,6 +122,15 @@ static bool number_after(struct slice packet, struct slice head, unsigned *n)
 	return true;
 }
 
+/* The next of them, or a later one where some may be lost. */
+static bool is_next(unsigned n, unsigned *count)
+{
+	bool good = n == *count || (client.gaps && n > *count);
+
+	*count = n + 1;
+	return good;
+}
+
 static void on_packet(struct slice packet)
 {
 	unsigned n;
@@ -115,17 +143,17 @@ static void on_packet(struct slice packet)
 	} else if (slice_eq(packet, SLICE_LIT("3probe"))) {
 		client.pong = true;
 	} else if (number_after(packet, SLICE_LIT("42[\"event\","), &n)) {
-		if (n != client.events++)
+		if (!is_next(n, &client.events))
 			wrong("event out of order", packet);
 	} else if (number_after(packet, SLICE_LIT("42[\"own\","), &n)) {
-		if (n != client.own++)
+		if (!is_next(n, &client.own))
 			wrong("own event out of order", packet);
 	} else if (number_after(packet, SLICE_LIT("43"), &n)) {
 		if (n == 1000)
 			client.joined = true;
-		else if (n != client.acked++)
+		else if (!is_next(n, &client.acked))
 			wrong("ack out of order", packet);
-	} else if (packet.p[0] == '1') {
+	} else if (packet.p[0] == '1' || slice_eq(packet, SLICE_LIT("41"))) {
 		client.lost = true;
 	} else if (packet.p[0] != '6' && packet.p[0] != '2') {
 		wrong("unexpected packet", packet);
@@ -227,6 +255,13 @@ static enum transport_result ws_write(void *transport, struct slice frames)
 		on_packet(slice_of(frames.p + head, n));
 		frames = slice_skip(frames, head + n);
 	}
+	return TRANSPORT_SENT;
+}
+
+static enum transport_result ws_write_nowhere(void *transport, struct slice frames)
+{
+	(void)transport;
+	(void)frames;
 	return TRANSPORT_SENT;
 }
 
@@ -428,8 +463,70 @@ static void kill_node(size_t i)
 		       (client.post && client.post->node == i);
 }
 
+static void turn_all(void);
+static void turn(size_t i);
+
+static void second_close(void *transport, enum conn_close reason)
+{
+	(void)transport;
+	(void)reason;
+	second = NULL;
+}
+
+static void claim_again(void)
+{
+	static const struct transport_ops ops = {
+		.write = ws_write_nowhere, .read = ws_read, .close = second_close};
+	static const struct upgrade_ops second_ops = {&ops, NULL};
+	struct eio_query q = query();
+
+	if (!client.opened)
+		return;
+	q.transport = EIO_WEBSOCKET;
+	second = upgrade_new(nodes[2], &q, &second_ops, &second);
+	upgrade_on_packet(second, SLICE_LIT("2probe"), false);
+}
+
+static void close_by_application(void)
+{
+	struct slice sid = slice_of(client.sid, ID_LEN);
+
+	for (size_t i = 0; i < 2; i++) {
+		struct conn *c = client.opened ? conns_find(nodes[i], sid) : NULL;
+
+		if (c && c->sockets && draw_below(2))
+			socket_disconnect(c->sockets, "enough");
+		if (c)
+			conn_close(c, CONN_CLOSE_SERVER);
+	}
+	turn_all();
+}
+
+/* From the peer or from a third node, with a number that may be one in use. */
+static void lie(void)
+{
+	size_t to = draw_below(2), from = draw_below(2) ? 1 - to : 2;
+	struct relay_message m = {
+		.type = (enum relay_type)draw_below(RELAY_TYPES),
+		.number = 1 + draw_below(12),
+		.sid = slice_of(client.sid, ID_LEN),
+		.version = 4,
+		.kind = (uint8_t)draw_below(ANSWER_KINDS + 1),
+	};
+	struct buf bytes = BUF_INIT;
+
+	relay_encode(&m, &bytes);
+	real[to]->events->on_told(nodes[to], slice_str(nodes[from]->code),
+				  buf_view(&bytes));
+	buf_deinit(&bytes);
+	turn(to);
+}
+
 static void do_fault(enum fault fault)
 {
+	size_t i = draw_below(2);
+
+	client.gaps |= fault == FAULT_CUT || fault == FAULT_LIE;
 	switch (fault) {
 	case FAULT_NONE:
 	case FAULTS:
@@ -449,6 +546,32 @@ static void do_fault(enum fault fault)
 	case FAULT_OLD_NODE:
 		kill_node(0);
 		break;
+	case FAULT_CLOSE:
+		close_by_application();
+		break;
+	case FAULT_DRAIN:
+		conns_drain(nodes[i], 50);
+		break;
+	case FAULT_SECOND:
+		claim_again();
+		break;
+	case FAULT_CUT:
+		bus_cut(&bus.nodes[i]);
+		real[i]->events->on_state(nodes[i], false, false);
+		break;
+	case FAULT_LIE:
+		lie();
+		break;
+	}
+}
+
+static void mend(void)
+{
+	for (size_t i = 0; i < NODES; i++) {
+		if (!bus.nodes[i].deaf)
+			continue;
+		bus.nodes[i].deaf = false;
+		real[i]->events->on_state(nodes[i], true, true);
 	}
 }
 
@@ -478,6 +601,8 @@ static void wind_down(void)
 	for (int i = 0; i < 60; i++) {
 		settle();
 		tick_all(1000);
+		if (client.conn) /* a living client answers pings */
+			conn_on_text(client.conn, SLICE_LIT("3"));
 	}
 	settle();
 }
@@ -489,6 +614,7 @@ static void start(uint64_t seed)
 	random_state = seed * 0x9e3779b97f4a7c15ULL + 1;
 	now_ms = 1000000;
 	published = 0;
+	second = NULL;
 	memset(&client, 0, sizeof(client));
 	memset(&bus, 0, sizeof(bus));
 	for (size_t i = 0; i < NODES; i++) {
@@ -536,7 +662,8 @@ static void stop(void)
 
 static void check(enum fault fault, const char *row)
 {
-	CHECK_ROW(!client.broken, row);
+	if (fault != FAULT_LIE)
+		CHECK_ROW(!client.broken, row);
 	CHECK_ROW(client.events <= published, row);
 	if (fault == FAULT_NONE) {
 		CHECK_ROW(client.events == EVENTS, row);
@@ -551,6 +678,9 @@ static void check(enum fault fault, const char *row)
 		CHECK_ROW(bus.nodes[1].dead || nodes[1]->conns.n == 0, row);
 		CHECK_ROW(bus.nodes[1].dead || nodes[1]->metrics.sockets == 0, row);
 	}
+	/* Where the old node told applications and rooms that it ended, it has. */
+	if (fault != FAULT_LIE && nodes[0]->metrics.moves_failed && !bus.nodes[1].dead)
+		CHECK_ROW(nodes[1]->conns.n == 0, row);
 	if (!bus.nodes[0].dead && (client.lost || client.upgraded)) {
 		CHECK_ROW(nodes[0]->conns.n == 0, row);
 		CHECK_ROW(nodes[0]->metrics.sockets == 0, row);
@@ -569,8 +699,13 @@ static void run(uint64_t seed)
 	start(seed);
 	fault_at = fault ? 20 + draw_below(600) : SIZE_MAX;
 	for (; !is_finished(fault) && steps < STEPS_MAX; steps++) {
-		if (steps == fault_at)
+		if (steps == fault_at ||
+		    (fault == FAULT_LIE && steps > fault_at && draw_below(20) == 0))
 			do_fault(fault);
+		if (fault == FAULT_CUT && steps == fault_at + CUT_STEPS)
+			mend();
+		if (client.gaps && steps > fault_at + ENDLESS_STEPS)
+			break;
 		/* After a fault, who does not answer shows by silence. */
 		if (bus_choices(&bus) == 0)
 			tick_all(steps > fault_at ? 500 : 5);
