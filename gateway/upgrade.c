@@ -34,6 +34,7 @@ struct upgrade {
 	struct buf held; /* packets not worked off */
 	size_t done;	 /* bytes of `held` that are */
 	uint8_t version;
+	bool probed;
 	bool base64; /* eio_query's */
 	char sid[ID_LEN];
 };
@@ -195,6 +196,7 @@ static void take(struct upgrade *u)
 
 static void probed(struct upgrade *u)
 {
+	u->probed = true;
 	if (u->in)
 		move_in_probed(u->in);
 	else
@@ -205,7 +207,8 @@ static void probed(struct upgrade *u)
 /* One packet; false: no more of them, or the upgrade is gone. */
 static bool handle(struct upgrade *u, struct slice bytes, bool binary)
 {
-	if (!binary && slice_eq(bytes, SLICE_LIT("2probe"))) {
+	/* Once: each is answered, and costs a message to the session's node. */
+	if (!binary && !u->probed && slice_eq(bytes, SLICE_LIT("2probe"))) {
 		probed(u);
 		return u->state == UPGRADE_CLAIMED;
 	}
