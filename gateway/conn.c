@@ -610,9 +610,9 @@ void conn_on_pong(struct conn *c)
 	if (!c->awaiting_pong || !is_live(c))
 		return;
 	c->awaiting_pong = false;
-	if (c->state == CONN_OPEN)
-		conn_set_heartbeat(c, &n->conns.ping_due,
-				   env_now_ms(n->env) + n->config->ping_interval_ms);
+	c->heartbeat_at = env_now_ms(n->env) + n->config->ping_interval_ms;
+	if (c->state == CONN_OPEN) /* one that leaves takes the time along */
+		conn_set_heartbeat(c, &n->conns.ping_due, c->heartbeat_at);
 }
 
 void conn_on_ping(struct conn *c)
@@ -621,8 +621,10 @@ void conn_on_ping(struct conn *c)
 
 	if (!is_live(c))
 		return;
+	c->heartbeat_at = env_now_ms(n->env) + n->config->ping_interval_ms +
+			  n->config->ping_timeout_ms;
 	if (c->state == CONN_OPEN)
-		set_first_heartbeat(c, env_now_ms(n->env));
+		conn_set_heartbeat(c, &n->conns.silence_due, c->heartbeat_at);
 	conn_send(c, n->conns.pong, false);
 	sockets_check_expiry(c);
 }

@@ -116,10 +116,13 @@ void conns_on_backend_up(struct node *n)
 		struct conn *c = container_of(l, struct conn, waiting);
 
 		c->waiting_backend = false;
-		if (c->sockets_n == 0 && c->state == CONN_OPEN)
-			conn_set_waiting(c, &n->conns.connect_due,
-					 env_now_ms(n->env) +
-						 n->config->connect_timeout_ms);
+		c->waiting_at = 0;
+		if (c->sockets_n == 0)
+			c->waiting_at =
+				env_now_ms(n->env) + n->config->connect_timeout_ms;
+		/* One that leaves takes the time along. */
+		if (c->waiting_at && c->state == CONN_OPEN)
+			conn_set_waiting(c, &n->conns.connect_due, c->waiting_at);
 		conn_release(c);
 	}
 }

@@ -79,7 +79,8 @@ void move_state_pack(const struct conn *c, struct buf *out)
 	msgpack_pack_uint8(&pk, (uint8_t)c->parser);
 	pack_bool(&pk, c->awaiting_pong);
 	msgpack_pack_uint64(&pk, left(c->heartbeat_at, now));
-	msgpack_pack_uint64(&pk, left(c->waiting_at, now));
+	/* 0: it does not wait; so one whose time is up has a moment left. */
+	msgpack_pack_uint64(&pk, c->waiting_at ? left(c->waiting_at, now) + 1 : 0);
 	msgpack_pack_int64(&pk, c->rate_credit);
 	pack_fed(&pk, c->decoder);
 	msgpack_pack_array(&pk, c->sockets_n);
