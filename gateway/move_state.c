@@ -213,8 +213,7 @@ static enum err unpack_socket(struct conn *c, struct mp_cursor *cur,
 	if (!ns) /* two nodes of one cluster that are configured differently */
 		return ERR_NOT_FOUND;
 	if (!id_is(id) || table_get(&ns->sockets, id) || socket_of(c, id) ||
-	    c->sockets_n == UINT16_MAX ||
-	    (user.type != MP_NIL && user.type != MP_STR))
+	    c->sockets_n == UINT16_MAX || (user.type != MP_NIL && user.type != MP_STR))
 		return ERR_SYNTAX;
 	if (user.type == MP_STR && !text_is_plain(user.bytes))
 		return ERR_SYNTAX;

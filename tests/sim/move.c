@@ -7,10 +7,10 @@
  * its join reaches it once and in order, every emit of the client is answered once and
  * comes back once and in order, and afterwards the old node knows nothing of it. In the
  * others something happens at some step: the WebSocket, the new node or the old one goes
- * away, an application ends the conn, a node drains, another WebSocket claims the session,
- * a node hears nothing for a while, somebody tells lies. Then what arrived is a beginning
- * of that (with gaps, where a node heard nothing), soon no node still has a part of the
- * session, and none goes on with it that another has told the end of. */
+ * away, an application ends the conn, a node drains, another WebSocket claims the
+ * session, a node hears nothing for a while, somebody tells lies. Then what arrived is a
+ * beginning of that (with gaps, where a node heard nothing), soon no node still has a
+ * part of the session, and none goes on with it that another has told the end of. */
 #include "test.h"
 
 #include <stdlib.h>
