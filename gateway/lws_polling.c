@@ -502,8 +502,6 @@ int lws_polling_request(struct lws_client *c, int method)
 	bool head = method == LWSHUMETH_HEAD;
 	enum eio_error error;
 
-	if (c->exchange) /* it has one: lws ought not to read the next */
-		return -1;
 	if (method == LWSHUMETH_OPTIONS && c->server->node->config->cors)
 		return preflight(c);
 	if (!session_check(c->server->node, &q, method == LWSHUMETH_GET, false, &error)) {
