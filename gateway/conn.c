@@ -263,17 +263,9 @@ struct conn *conn_arrive(struct node *n, struct slice id, uint8_t version,
 
 void conn_arrived(struct conn *c)
 {
-	struct conns *cs = &c->node->conns;
-
 	set_state(c, CONN_OPEN);
 	c->move.in = NULL;
-	conn_set_heartbeat(c,
-			   c->version == 3    ? &cs->silence_due
-			   : c->awaiting_pong ? &cs->pong_due
-					      : &cs->ping_due,
-			   c->heartbeat_at);
-	if (c->waiting_at)
-		conn_set_waiting(c, &cs->connect_due, c->waiting_at);
+	conns_on_arrived(c);
 }
 
 void conn_leave(struct conn *c, struct move_out *out)

@@ -10,6 +10,8 @@ enum {
 	CONNS_SCRATCH_KEEP = 256 * 1024,
 	/* Many that leave do so in waves this far apart. */
 	CONNS_WAVE_MS = 50,
+	/* So far from the end of a list a conn looks for its place. */
+	CONNS_NEAR_END = 64,
 };
 
 void conns_init(struct conns *c, const uint64_t seed[2])
@@ -172,6 +174,59 @@ static void close_silent(struct node *n, struct link *list, uint64_t now)
 		else
 			conn_close(c, CONN_CLOSE_PING_TIMEOUT);
 	}
+}
+
+static bool heartbeat_fits(const struct link *list, uint64_t at)
+{
+	const struct link *l = list->prev;
+
+	for (int i = 0; i < CONNS_NEAR_END && l != list; i++, l = l->prev) {
+		const struct conn *c =
+			container_of((struct link *)(uintptr_t)l, struct conn, heartbeat);
+
+		if (c->heartbeat_at <= at)
+			return true;
+	}
+	return l == list;
+}
+
+static bool waiting_fits(const struct link *list, uint64_t at)
+{
+	const struct link *l = list->prev;
+
+	for (int i = 0; i < CONNS_NEAR_END && l != list; i++, l = l->prev) {
+		const struct conn *c =
+			container_of((struct link *)(uintptr_t)l, struct conn, waiting);
+
+		if (c->waiting_at <= at)
+			return true;
+	}
+	return l == list;
+}
+
+/* Its place in the lists is near their end, since clients upgrade soon. Where it is not,
+ * a ping, or more time, costs less than to look for it among many. */
+void conns_on_arrived(struct conn *c)
+{
+	struct conns *cs = &c->node->conns;
+	const struct config *config = c->node->config;
+	uint64_t now = env_now_ms(c->node->env);
+	struct link *list = c->version == 3    ? &cs->silence_due
+			    : c->awaiting_pong ? &cs->pong_due
+					       : &cs->ping_due;
+
+	if (heartbeat_fits(list, c->heartbeat_at))
+		conn_set_heartbeat(c, list, c->heartbeat_at);
+	else if (c->version == 3)
+		conn_set_heartbeat(c, list,
+				   now + config->ping_interval_ms +
+					   config->ping_timeout_ms);
+	else
+		ping(c, now);
+	if (c->waiting_at && waiting_fits(&cs->connect_due, c->waiting_at))
+		conn_set_waiting(c, &cs->connect_due, c->waiting_at);
+	else if (c->waiting_at)
+		conn_set_waiting(c, &cs->connect_due, now + config->connect_timeout_ms);
 }
 
 void conns_tick(struct node *n, uint64_t now)

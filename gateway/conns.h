@@ -35,6 +35,8 @@ void conns_close_all(struct node *n, enum conn_close reason);
 /* Close all conns, evenly over `ms` from now, the oldest first, so that they do not come
  * to other nodes all together. Those that come meanwhile leave within that time too. */
 void conns_drain(struct node *n, uint64_t ms);
+/* A conn came from another node and brought its times along. */
+void conns_on_arrived(struct conn *c);
 /* The backend is up: conns whose CONNECT waited for it go on. */
 void conns_on_backend_up(struct node *n);
 

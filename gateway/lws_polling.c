@@ -121,7 +121,6 @@ static int respond_error(struct lws_client *c, bool head, enum eio_error error,
 	struct buf body = BUF_INIT;
 	int result;
 
-	c->server->node->metrics.conns_refused_bad_request++;
 	buf_printf(&body, "{\"code\":%d,\"message\":\"%s\"}", (int)error,
 		   eio_error_text(error));
 	result = respond(c, head,
@@ -506,6 +505,7 @@ int lws_polling_request(struct lws_client *c, int method)
 		return preflight(c);
 	if (!session_check(c->server->node, &q, method == LWSHUMETH_GET, false, &error)) {
 		lws_polling_hint_version(c, q.version);
+		c->server->node->metrics.conns_refused_bad_request += q.sid.n == 0;
 		return respond_error(c, head, error, false);
 	}
 	if (!lws_http_origin_ok(c))

@@ -57,8 +57,15 @@ static void linger_free(struct node *n, struct last_words *l)
 
 void pollings_deinit(struct pollings *p)
 {
+	struct link *l;
+
 	assert(list_empty(&p->release));
-	assert(list_empty(&p->linger));
+	while ((l = list_pop(&p->linger))) { /* nobody came for them */
+		struct last_words *w = container_of(l, struct last_words, link);
+
+		buf_deinit(&w->frames);
+		free(w);
+	}
 	table_deinit(&p->lingering);
 }
 

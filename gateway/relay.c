@@ -259,6 +259,12 @@ static void on_answer(struct relay_call *call, const struct relay_message *m,
 	}
 }
 
+static void release(struct node *n, const struct relay_call *c)
+{
+	relay_tell(n, peer_code(c->peer),
+		   &(struct relay_message){.type = RELAY_RELEASE, .number = c->number});
+}
+
 static void send_on(struct node *n, enum relay_type type, const struct eio_query *q,
 		    struct slice body, bool binary, struct exchange *x)
 {
@@ -275,6 +281,8 @@ static void send_on(struct node *n, enum relay_type type, const struct eio_query
 					  .version = (uint8_t)q->version,
 					  .binary = binary,
 					  .body = body});
+	if (type == RELAY_GET && n->state > NODE_LINGERING)
+		release(n, &r->call); /* it came after relays_release */
 }
 
 void relay_get(struct node *n, const struct eio_query *q, struct exchange *x)
@@ -307,9 +315,7 @@ void relays_release(struct node *n)
 	size_t pos = 0;
 
 	while ((c = table_next(&n->relays.calls, &pos)))
-		relay_tell(n, peer_code(c->peer),
-			   &(struct relay_message){.type = RELAY_RELEASE,
-						   .number = c->number});
+		release(n, c);
 }
 
 bool relays_done(const struct node *n)

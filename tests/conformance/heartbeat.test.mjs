@@ -9,8 +9,8 @@ describe("heartbeat", () => {
   const node = useEcho({ pingInterval: 300, pingTimeout: 400 });
 
   test("the server pings every pingInterval while it is answered", async () => {
+    const start = performance.now(); // an upgrade may take longer than an interval
     const raw = await Raw.connect(node, { pong: false });
-    const start = performance.now();
     for (let i = 1; i <= 4; i++) {
       await raw.expect("2");
       const elapsed = performance.now() - start;
