@@ -28,8 +28,7 @@ struct move_in {
 	const struct move_in_events *events; /* NULL: nobody wants to hear */
 	void *arg;
 	struct relay_call call;
-	uint64_t claim;	   /* number of the CLAIM */
-	uint64_t number;   /* of the TAKE, once it was sent */
+	uint64_t number;   /* of the CLAIM, then of the TAKE */
 	struct conn *conn; /* from SUBSCRIBING on */
 	unsigned awaited;  /* subscriptions not confirmed */
 	unsigned held;	   /* by what the adapter will call back */
@@ -82,8 +81,7 @@ static void end(struct move_in *m)
 {
 	if (m->call.peer)
 		relay_forget(m->node, &m->call);
-	if (m->number)
-		table_remove(&m->node->moves.in, key_of(m));
+	table_remove(&m->node->moves.in, key_of(m));
 	set_state(m, MOVE_IN_OVER);
 	free_if_unused(m);
 }
@@ -107,7 +105,7 @@ static void fail(struct move_in *m, bool tell_owner)
 	if (state == MOVE_IN_OVER)
 		return;
 	if (tell_owner)
-		tell(m, RELAY_GONE, m->number ? m->number : m->claim);
+		tell(m, RELAY_GONE, m->number);
 	if (state >= MOVE_IN_TAKING)
 		m->node->metrics.moves_failed++;
 	m->events = NULL;
@@ -137,18 +135,20 @@ struct move_in *move_in_claim(struct node *n, struct slice sid, uint8_t version,
 	relay_ask(n, &m->call, owner_of(m),
 		  &(struct relay_message){
 			  .type = RELAY_CLAIM, .sid = sid, .version = version});
-	m->claim = m->call.number;
+	m->number = m->call.number;
+	table_add(&n->moves.in, key_of(m), m);
 	return m;
 }
 
 void move_in_probed(struct move_in *m)
 {
-	tell(m, RELAY_PROBED, m->claim);
+	tell(m, RELAY_PROBED, m->number);
 }
 
 void move_in_take(struct move_in *m)
 {
 	set_state(m, MOVE_IN_TAKING);
+	table_remove(&m->node->moves.in, key_of(m));
 	relay_ask(m->node, &m->call, owner_of(m),
 		  &(struct relay_message){
 			  .type = RELAY_TAKE, .sid = sid_of(m), .version = m->version});
