@@ -1,3 +1,4 @@
+#include "bench/bench.h"
 #include "gateway/queues_app.h"
 #include "gateway/rooms_app.h"
 #include "gateway/run.h"
@@ -9,5 +10,7 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "queue") == 0)
 		return tool_queue(argc - 2, argv + 2);
+	if (bench_asked(argc, argv))
+		return bench_run(argc, argv);
 	return gatehouse_run(argc, argv, apps);
 }

@@ -14,7 +14,8 @@ usage: tests/lint/run.sh CHECK…    (or: all)
   cppcheck    cppcheck finds nothing
   spelling    codespell finds nothing
   shell       shellcheck finds nothing in the scripts
-  layers      gateway → adapter → proto, one way; libraries only where they are wrapped
+  layers      gateway → adapter → proto and bench → proto, one way; libraries only where they are
+              wrapped
   pure        proto/ has no file, clock, log or writable global
   headers     every header compiles alone
   words       no notes to ourselves, no registry's address in the lock file
@@ -127,17 +128,21 @@ no_include() {
 }
 
 check_layers() {
-	local proto adapter gateway rest
+	local proto adapter bench gateway rest
 	mapfile -t proto < <(sources 'proto/*.[ch]')
 	mapfile -t adapter < <(sources 'adapter/*.[ch]')
+	mapfile -t bench < <(sources 'bench/*.[ch]')
 	mapfile -t gateway < <(sources 'gateway/*.[ch]')
-	no_include "proto/ knows nothing of adapter/ and gateway/" '(\.\./)*(adapter|gateway)/' "${proto[@]}"
-	no_include "adapter/ knows nothing of gateway/" '(\.\./)*gateway/' "${adapter[@]}"
-	no_include "nothing includes tests" '(\.\./)*tests/' "${proto[@]}" "${adapter[@]}" "${gateway[@]}"
-	mapfile -t rest < <(printf '%s\n' "${proto[@]}" "${adapter[@]}" "${gateway[@]}" | grep -v '^gateway/lws_[^/]*$')
+	no_include "proto/ knows nothing of adapter/ and gateway/" '(\.\./)*(adapter|bench|gateway)/' "${proto[@]}"
+	no_include "adapter/ knows nothing of gateway/" '(\.\./)*(bench|gateway)/' "${adapter[@]}"
+	no_include "bench/ stands on proto/ alone" '(\.\./)*(adapter|gateway)/|uv\.h' "${bench[@]}"
+	mapfile -t rest < <(printf '%s\n' "${gateway[@]}" | grep -v '^gateway/main\.c$')
+	no_include "bench/ is known to gateway/main.c alone" '(\.\./)*bench/' "${rest[@]}"
+	no_include "nothing includes tests" '(\.\./)*tests/' "${proto[@]}" "${adapter[@]}" "${bench[@]}" "${gateway[@]}"
+	mapfile -t rest < <(printf '%s\n' "${proto[@]}" "${adapter[@]}" "${bench[@]}" "${gateway[@]}" | grep -v '^gateway/lws_[^/]*$')
 	# lws_internal.h is what those files share.
 	no_include "libwebsockets is wrapped by gateway/lws_*" 'libwebsockets|gateway/lws_internal' "${rest[@]}"
-	mapfile -t rest < <(printf '%s\n' "${proto[@]}" "${adapter[@]}" "${gateway[@]}" | grep -v '^adapter/redis/')
+	mapfile -t rest < <(printf '%s\n' "${proto[@]}" "${adapter[@]}" "${bench[@]}" "${gateway[@]}" | grep -v '^adapter/redis/')
 	no_include "hiredis is wrapped by adapter/redis/" 'hiredis/' "${rest[@]}"
 	no_include "gateway/ knows the adapter by adapter.h, not Redis" 'adapter/redis/' "${gateway[@]}"
 }
@@ -177,7 +182,7 @@ check_headers() {
 		printf '#include "%s"\n#include "%s"\ntypedef int not_empty;\n' "$h" "$h" |
 			cc -std=c17 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror -Wno-unused -fsyntax-only \
 				-I. -Itests "${flags[@]}" -x c - 2>&1 | sed "s|^<stdin>|$h|"
-	done < <(sources 'proto/*.h' 'adapter/*.h' 'gateway/*.h' 'tests/*.h') | found "headers:"
+	done < <(sources 'proto/*.h' 'adapter/*.h' 'bench/*.h' 'gateway/*.h' 'tests/*.h') | found "headers:"
 }
 
 check_words() {
