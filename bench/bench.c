@@ -20,7 +20,7 @@ enum {
 	FILES_BESIDES = 64,
 	PORTS_PER_SOURCE = 20000, /* Linux has 28,232 unless told otherwise */
 	PROCESSES_MAX = 256,
-	TICK_MS = 5,
+	TICK_NS = 5000000,
 	QUIET_MS = 200, /* nothing may come for so long after the last message came */
 	CLOSE_MS = 2000,
 	SECOND_MS = 1000,
@@ -280,7 +280,7 @@ static void tell(struct bench *b, enum bench_phase phase,
 
 static void tick(struct bench *b, enum bench_phase phase, uint64_t counts[BENCH_COUNTS_N])
 {
-	const struct timespec step = {.tv_nsec = TICK_MS * 1000000};
+	const struct timespec step = {.tv_nsec = TICK_NS};
 
 	nanosleep(&step, NULL);
 	look_after_children(b);

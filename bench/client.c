@@ -476,6 +476,7 @@ static size_t on_upgrade_answer(struct client *c, const struct client_context *x
 		return 0;
 	}
 	x->ops->on_answer(c);
+	c->upgraded = true;
 	if (c->transport == CLIENT_UPGRADE) {
 		send_ws(c, WIRE_TEXT, SLICE_LIT("2probe"));
 		flush(c, x, &c->ws);
@@ -509,9 +510,7 @@ static void take_frames(struct client *c, const struct client_context *x,
 static struct slice on_ws_bytes(struct client *c, const struct client_context *x,
 				struct slice in)
 {
-	/* A server sends no frame that begins as HTTP does: 'H' has a reserved bit set.
-	 */
-	if (in.n && in.p[0] == 'H') {
+	if (!c->upgraded) {
 		size_t n = on_upgrade_answer(c, x, in);
 
 		if (n == 0)

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <math.h>
 
-enum { SUB = 1 << HIST_SUB_BITS };
+#define SUB ((uint64_t)1 << HIST_SUB_BITS)
 
 unsigned hist_bucket(uint64_t value)
 {
@@ -14,7 +14,7 @@ unsigned hist_bucket(uint64_t value)
 	if (value >> HIST_VALUE_BITS)
 		return HIST_BUCKETS - 1;
 	shift = 63 - (unsigned)__builtin_clzll(value) - HIST_SUB_BITS;
-	return shift * SUB + (unsigned)(value >> shift);
+	return (unsigned)(shift * SUB + (value >> shift));
 }
 
 uint64_t hist_bucket_top(unsigned bucket)
@@ -24,8 +24,8 @@ uint64_t hist_bucket_top(unsigned bucket)
 	assert(bucket < HIST_BUCKETS);
 	if (bucket < 2 * SUB)
 		return bucket;
-	shift = bucket / SUB - 1;
-	return ((uint64_t)(bucket - shift * SUB + 1) << shift) - 1;
+	shift = (unsigned)(bucket / SUB - 1);
+	return ((bucket - shift * SUB + 1) << shift) - 1;
 }
 
 void hist_add(struct hist *h, uint64_t value)

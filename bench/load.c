@@ -32,7 +32,7 @@ struct room {
 struct peer {
 	struct client client;
 	struct room *room;
-	bool sends, receives;
+	bool sends;
 	bool member;	    /* it came in */
 	bool ran;	    /* it was in when the first message was sent */
 	bool dirty;	    /* has something to flush, or may send more */
@@ -84,7 +84,6 @@ uint32_t bench_conns(const struct bench_options *o)
 	case BENCH_ROOMS:
 		return (uint32_t)(o->rooms * o->members);
 	case BENCH_FANOUT:
-		return (uint32_t)o->conns + 1;
 	case BENCH_CONNECT:
 	case BENCH_IDLE:
 	case BENCH_ECHO:
@@ -285,7 +284,7 @@ static void on_member(struct client *c)
 	load.pending--;
 	load.counts[BENCH_COUNT_MEMBERS]++;
 	hist_add(&load.part->connect, bench_now_ns() - p->due_ns);
-	if (p->room && p->receives) {
+	if (p->room) {
 		p->room->receivers++;
 		load.counts[BENCH_COUNT_RECEIVERS]++;
 	}
@@ -312,7 +311,7 @@ static void on_failed(struct client *c, enum client_error kind, const char *text
 	error(kind, text);
 	if (!p->member)
 		load.pending--;
-	else if (p->room && p->receives)
+	else if (p->room)
 		leave_room(p);
 }
 
@@ -364,7 +363,7 @@ static void on_event(struct client *c, struct slice data)
 		load.counts[BENCH_COUNT_OTHER]++;
 		return;
 	}
-	if (!p->room || m.room != p->room->number || !p->receives) {
+	if (!p->room || m.room != p->room->number) {
 		load.counts[BENCH_COUNT_MISROUTED]++;
 		return;
 	}
@@ -416,16 +415,15 @@ static void on_bytes(size_t in)
 
 static bool join(struct client *c, struct buf *out, bool *replies)
 {
-	struct peer *p = peer_of(c);
 	char name[NAME_MAX_];
 	const struct event e = {
 		.nsp = load.context.nsp,
-		.room = room_name(p, name),
+		.room = room_name(peer_of(c), name),
 		.conn = c->number,
 		.id = load.o->join_reply == 0 ? 0 : -1,
 	};
 
-	if (!p->receives || strcmp(load.o->join, "none") == 0)
+	if (strcmp(load.o->join, "none") == 0)
 		return false;
 	message_event(out, load.o->join, &e);
 	*replies = load.o->join_reply == 0;
@@ -458,7 +456,7 @@ static void add_peer(uint32_t number, struct room *room)
 {
 	struct peer *p = &load.peers[load.peers_n++];
 
-	*p = (struct peer){.room = room, .receives = !is_echo()};
+	*p = (struct peer){.room = room};
 	client_init(&p->client, number, (enum client_transport)load.o->transport);
 }
 
@@ -476,17 +474,15 @@ static void add_rooms(void)
 	}
 }
 
-/* The publisher is connection 0 and no member of the room. */
+/* Connection 0 publishes. */
 static void add_fanout(void)
 {
 	struct room *room = &load.rooms[load.rooms_n++];
 
-	for (uint32_t i = load.index; i <= load.o->conns; i += load.plan->processes)
+	for (uint32_t i = load.index; i < load.o->conns; i += load.plan->processes)
 		add_peer(i, room);
-	if (load.index == 0) {
-		load.peers[0].receives = false;
+	if (load.index == 0)
 		add_sender(&load.peers[0]);
-	}
 }
 
 static void add_peers(void)
@@ -507,8 +503,6 @@ static void add_peers(void)
 			add_peer(i, NULL);
 			if (is_echo())
 				add_sender(&load.peers[load.peers_n - 1]);
-			else
-				load.peers[load.peers_n - 1].receives = true;
 		}
 	}
 }
@@ -619,7 +613,7 @@ static bool all_arrived(void)
 {
 	for (uint32_t i = 0; i < load.peers_n; i++) {
 		const struct peer *p = &load.peers[i];
-		bool waits = is_echo() ? p->sends : p->receives && p->room;
+		bool waits = is_echo() || p->room;
 
 		if (waits && p->client.state == CLIENT_MEMBER && p->seq.next < sent_to(p))
 			return false;
@@ -632,7 +626,7 @@ static void count_lost(void)
 	for (uint32_t i = 0; i < load.peers_n; i++) {
 		const struct peer *p = &load.peers[i];
 
-		if (p->ran && (is_echo() || (p->receives && p->room)))
+		if (p->ran && (is_echo() || p->room))
 			load.counts[BENCH_COUNT_LOST] += seq_lost(&p->seq, sent_to(p));
 	}
 }

@@ -14,11 +14,11 @@
 	X(IDLE, "idle", 1000, 0, 0, 0, 30000,                                            \
 	  "N connections, in one room each, do nothing but answer heartbeats for --duration") \
 	X(FANOUT, "fanout", 1000, 1, 0, 8, 10000,                                        \
-	  "One more connection publishes to the room in which all N connections are")    \
+	  "All N connections are in one room, to which the first publishes")               \
 	X(ROOMS, "rooms", 0, 200, 10, 1, 10000,                                          \
 	  "--rooms rooms of --members connections each; the first of each room publishes to it") \
 	X(ECHO, "echo", 100, 0, 0, 1, 10000,                                             \
-	  "Each of N connections emits an event and waits for its ack")                  \
+	  "Each of N connections, in a room of its own, emits an event and waits for its ack") \
 	X(POLL, "poll", 100, 0, 0, 1, 10000,                                             \
 	  "The same over long-polling: a POST, and the GET that brings the ack")
 
@@ -36,7 +36,7 @@ enum bench_scenario {
 	X(WORD, transport, "--transport", 0, 0, "websocket", "websocket|polling|upgrade", \
 	  "How connections talk; upgrade: begin with polling and go over to WebSocket, as browsers do") \
 	X(NUMBER, conns, "--conns", 1, 1000000, "", "N",                                 \
-	  "Connections; of fanout: receivers")                                           \
+	  "Connections")                                                                 \
 	X(NUMBER, rooms, "--rooms", 1, 100000, "", "N", "Rooms of the scenario rooms")   \
 	X(NUMBER, members, "--members", 1, 10000, "", "N",                               \
 	  "Connections in each of them")                                                 \

@@ -83,8 +83,12 @@ enum err wire_response(struct slice in, struct wire_response *r)
 	err = read_lines(slice_of(in.p, head_n - 2), &found, &head);
 	if (err != ERR_OK)
 		return err;
-	if (found.status != 101 && (head.chunked || !head.has_length))
-		return ERR_SYNTAX;
+	if (found.status != 101 && (head.chunked || !head.has_length)) {
+		if (found.status == 200)
+			return ERR_SYNTAX;
+		found.close = true; /* that it failed is enough to know */
+		head.length = 0;
+	}
 	if (head.length > WIRE_BODY_MAX)
 		return ERR_TOO_BIG;
 	if (found.status == 101)

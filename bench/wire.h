@@ -18,7 +18,8 @@ struct wire_response {
 };
 
 /* Read the response at the beginning of `in`. ERR_TRUNCATED: it is not whole yet.
- * ERR_SYNTAX: it is none, or its body has no Content-Length; ERR_TOO_BIG. */
+ * ERR_SYNTAX: it is none, or a 200 whose body has no Content-Length (of other statuses
+ * such a body is left out); ERR_TOO_BIG. */
 MUST_USE enum err wire_response(struct slice in, struct wire_response *r);
 
 /* `query` begins with '?'. */
