@@ -2,9 +2,8 @@
  * follow each other for all clients at once, and each is paced by how many clients may be
  * waiting for the gateway at a time, not by a clock: a slow gateway takes longer, and the
  * deadline says how long is too long. */
-#include "client.h"
+#include "talker.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,15 +22,16 @@ enum phase { PHASE_ENTER, PHASE_TALK, PHASE_LEAVE, PHASE_CLOSE, PHASE_DONE };
 static const char *const phase_names[] = {"enter", "talk", "leave", "close", "done"};
 
 struct load {
-	struct client_options options;
-	struct client *clients;
-	uint32_t n, room_size, events_each;
+	struct net net;
+	const char *server, *path;
+	struct talker *clients;
+	uint32_t n, room_size, events_each, sources;
 	uint32_t pending_max; /* clients that may wait for the gateway at a time */
 	uint32_t rate;	      /* connects a second */
 	uint32_t seconds;
 	enum phase phase;
 	uint32_t begun; /* clients that began the phase */
-	uint32_t in_state[CLIENT_STATES];
+	uint32_t in_state[TALKER_STATES];
 	uint32_t talked; /* clients whose events are all acknowledged */
 	uint64_t emitted, acked, expected, wrong;
 	uint64_t began_ms, phase_began_ms, told_ms;
@@ -49,29 +49,29 @@ static uint64_t now_ms(void)
 
 /* --- what clients report --- */
 
-static void on_state(struct client *c, enum client_state before)
+static void on_state(struct talker *c, enum talker_state before)
 {
 	load.in_state[before]--;
 	load.in_state[c->state]++;
-	if (c->state == CLIENT_FAILED)
+	if (c->state == TALKER_FAILED)
 		fprintf(stderr, "client %u: %s (it was %s)\n", c->number,
-			client_failure(), client_state_name(before));
+			talker_failure(), talker_state_name(before));
 }
 
-static void on_wrong(struct client *c, const char *what)
+static void on_wrong(struct talker *c, const char *what)
 {
 	if (load.wrong++ < WRONG_SHOWN)
 		fprintf(stderr, "client %u: an event was %s\n", c->number, what);
 }
 
-static void emit(struct client *c)
+static void emit(struct talker *c)
 {
 	load.emitted++;
-	client_emit(c, &load.options);
+	talker_emit(c);
 }
 
 /* One after the other, so that a client has one answer due at a time. */
-static void on_ack(struct client *c)
+static void on_ack(struct talker *c)
 {
 	load.acked++;
 	if (c->emitted < load.events_each)
@@ -80,7 +80,7 @@ static void on_ack(struct client *c)
 		load.talked++;
 }
 
-static const struct client_events events = {on_state, on_ack, on_wrong};
+static const struct talker_events events = {on_state, on_ack, on_wrong};
 
 /* --- phases --- */
 
@@ -98,33 +98,33 @@ static uint32_t finished(void)
 {
 	switch (load.phase) {
 	case PHASE_ENTER:
-		return load.in_state[CLIENT_MEMBER];
+		return load.in_state[TALKER_MEMBER];
 	case PHASE_TALK:
 		return load.talked;
 	case PHASE_LEAVE:
-		return load.in_state[CLIENT_LEFT];
+		return load.in_state[TALKER_LEFT];
 	case PHASE_CLOSE:
-		return load.in_state[CLIENT_CLOSED];
+		return load.in_state[TALKER_CLOSED];
 	case PHASE_DONE:
 		break;
 	}
 	return load.n;
 }
 
-static void begin(struct client *c)
+static void begin(struct talker *c)
 {
 	switch (load.phase) {
 	case PHASE_ENTER:
-		client_connect(c, &load.options);
+		talker_connect(c);
 		break;
 	case PHASE_TALK:
 		emit(c);
 		break;
 	case PHASE_LEAVE:
-		client_leave(c, &load.options);
+		talker_leave(c);
 		break;
 	case PHASE_CLOSE:
-		client_close(c, &load.options);
+		talker_close(c);
 		break;
 	case PHASE_DONE:
 		break;
@@ -147,7 +147,7 @@ static void begin_more(uint32_t done)
 static void check_orders(void)
 {
 	for (uint32_t i = 0; i < load.n; i++) {
-		struct client *c = &load.clients[i];
+		struct talker *c = &load.clients[i];
 
 		if (c->order != load.clients[c->first].order)
 			on_wrong(c, "heard in another order than by other members");
@@ -163,7 +163,7 @@ static void tell(uint32_t done)
 	       " events acknowledged, %" PRIu64 " received, %u failed, %" PRIu64
 	       " wrong\n",
 	       (double)elapsed / 1000, phase_names[load.phase], done, load.n, load.acked,
-	       total_received(), load.in_state[CLIENT_FAILED], load.wrong);
+	       total_received(), load.in_state[TALKER_FAILED], load.wrong);
 	fflush(stdout);
 }
 
@@ -195,7 +195,7 @@ static bool run(void)
 	while (load.phase != PHASE_DONE) {
 		int n;
 
-		if (load.in_state[CLIENT_FAILED]) {
+		if (load.in_state[TALKER_FAILED]) {
 			tell(finished());
 			return false;
 		}
@@ -205,10 +205,9 @@ static bool run(void)
 			return false;
 		}
 		step();
-		n = epoll_wait(load.options.epoll, ready, READY_MAX, 5);
+		n = epoll_wait(load.net.epoll, ready, READY_MAX, 5);
 		for (int i = 0; i < n; i++)
-			client_on_ready(ready[i].data.ptr, &load.options,
-					ready[i].events);
+			talker_on_ready(ready[i].data.ptr, ready[i].events);
 	}
 	return true;
 }
@@ -247,26 +246,20 @@ static bool read_number(const char *text, uint32_t min, uint32_t max, uint32_t *
 	return true;
 }
 
-static bool read_server(const char *text)
+static bool find_server(void)
 {
-	char address[64];
-	const char *colon = strrchr(text, ':');
-	uint32_t port;
+	struct buf url = BUF_INIT, why = BUF_INIT;
+	bool found;
 
-	if (!colon || (size_t)(colon - text) >= sizeof(address) ||
-	    !read_number(colon + 1, 1, 65535, &port)) {
-		fprintf(stderr, "gh-load: '%s' is no ADDRESS:PORT\n", text);
-		return false;
-	}
-	memcpy(address, text, (size_t)(colon - text));
-	address[colon - text] = 0;
-	load.options.host = text;
-	load.options.server.sin_family = AF_INET;
-	load.options.server.sin_port = htons((uint16_t)port);
-	if (inet_pton(AF_INET, address, &load.options.server.sin_addr) == 1)
-		return true;
-	fprintf(stderr, "gh-load: '%s' is no IPv4 address\n", address);
-	return false;
+	buf_printf(&url, "http://%s", load.server);
+	found = net_target(&load.net, buf_cstr(&url), &why) == ERR_OK;
+	if (!found)
+		fprintf(stderr, "gh-load: '%s' is no ADDRESS:PORT: %s\n", load.server,
+			buf_cstr(&why));
+	load.net.sources = load.net.many_sources ? load.sources : 0;
+	buf_deinit(&url);
+	buf_deinit(&why);
+	return found;
 }
 
 /* Options with a number, by name. */
@@ -280,16 +273,18 @@ static const struct {
 	{"--events", 1, 1000000, &load.events_each},
 	{"--rate", 1, 1000000, &load.rate},
 	{"--pending", 1, 1000000, &load.pending_max},
-	{"--sources", 1, 200, &load.options.sources},
+	{"--sources", 1, 200, &load.sources},
 	{"--seconds", 1, 86400, &load.seconds},
 };
 
 static bool read_option(const char *name, const char *value)
 {
-	if (strcmp(name, "--server") == 0)
-		return read_server(value);
+	if (strcmp(name, "--server") == 0) {
+		load.server = value;
+		return true;
+	}
 	if (strcmp(name, "--path") == 0) {
-		load.options.path = value;
+		load.path = value;
 		return true;
 	}
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -310,17 +305,17 @@ static bool read_options(int argc, char **argv)
 	load.rate = 2000;
 	load.pending_max = 400;
 	load.seconds = 300;
-	load.options.sources = 4;
-	load.options.path = "/socket.io/";
+	load.sources = 4;
+	load.path = "/socket.io/";
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (!read_option(argv[i], argv[i + 1]))
 			return false;
 	}
-	if (!load.options.host || argc % 2 == 0) {
+	if (!load.server || argc % 2 == 0) {
 		usage(stderr);
 		return false;
 	}
-	return true;
+	return find_server();
 }
 
 static bool raise_file_limit(void)
@@ -341,10 +336,10 @@ static void make_clients(void)
 {
 	load.clients = mem_zalloc(load.n, sizeof(*load.clients));
 	for (uint32_t i = 0; i < load.n; i++) {
-		client_init(&load.clients[i], i, load.room_size, load.n);
+		talker_init(&load.clients[i], i, load.room_size, load.n);
 		load.expected += (uint64_t)load.clients[i].room_size * load.events_each;
 	}
-	load.in_state[CLIENT_IDLE] = load.n;
+	load.in_state[TALKER_IDLE] = load.n;
 }
 
 int main(int argc, char **argv)
@@ -353,9 +348,9 @@ int main(int argc, char **argv)
 
 	if (!read_options(argc, argv) || !raise_file_limit())
 		return 2;
-	load.options.events = &events;
-	load.options.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (load.options.epoll < 0) {
+	talker_setup(&load.net, load.path, &events);
+	load.net.epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (load.net.epoll < 0) {
 		fprintf(stderr, "gh-load: epoll_create1: %s\n", strerror(errno));
 		return 2;
 	}
@@ -363,12 +358,12 @@ int main(int argc, char **argv)
 	done = run();
 	printf("conns=%u closed=%u failed=%u emitted=%" PRIu64 " acked=%" PRIu64
 	       " expected=%" PRIu64 " received=%" PRIu64 " wrong=%" PRIu64 "\n",
-	       load.n, load.in_state[CLIENT_CLOSED], load.in_state[CLIENT_FAILED],
+	       load.n, load.in_state[TALKER_CLOSED], load.in_state[TALKER_FAILED],
 	       load.emitted, load.acked, load.expected, total_received(), load.wrong);
 	done = done && !load.wrong && total_received() == load.expected;
 	for (uint32_t i = 0; i < load.n; i++)
-		client_deinit(&load.clients[i]);
+		talker_deinit(&load.clients[i]);
 	free(load.clients);
-	close(load.options.epoll);
+	close(load.net.epoll);
 	return done ? 0 : 1;
 }
