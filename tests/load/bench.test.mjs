@@ -189,6 +189,23 @@ describe("a load for a node", () => {
     await dev.stop();
   });
 
+  test("Ctrl-C ends it where nobody answers", async () => {
+    // Its way in is never over: nobody answers.
+    const server = createServer(() => {});
+    const port = freePort();
+    await new Promise((resolve) => server.listen(port, HOST, resolve));
+    server.unref();
+    const url = `http://${HOST}:${port}`;
+    const bench = start(["idle", url, "--conns", "2", "--timeout", "10m"]);
+    const connections = () =>
+      new Promise((resolve) => server.getConnections((_, n) => resolve(n)));
+    await until("it connects", async () => (await connections()) === 2);
+    await until("it ends", () => bench.exit || void bench.signal("SIGINT"));
+    // Whether a second came in time is chance.
+    assert.ok([0, 130].includes(bench.exit.code), bench.output);
+    server.close();
+  });
+
   test("Ctrl-C ends it with what was measured", async () => {
     const file = join(scratchDirectory(), "result.json");
     const bench = start(
