@@ -1,8 +1,15 @@
 /* The files of files.h over HTTP: the chat page and the official client.
  *
  * They are sent from where they are, a piece at a time as the peer takes it. So a client
- * that asks for much and reads little costs the kernel's buffer and not ours. */
+ * that asks for much and reads little costs the kernel's buffer and not ours.
+ *
+ * Meanwhile lws must not look at what the client sends next: it would spin (4.1.6) or end
+ * the connection (4.3.5, lws_read_h1: "Unhandled state"). Only flow control keeps it from
+ * what it has read already, and from one under flow control it takes no POLLOUT either.
+ * So we wait for that ourselves, on a descriptor of our own since libuv has one watcher a
+ * descriptor, and hand lws this one event. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "gateway/files.h"
 #include "gateway/lws_internal.h"
@@ -15,14 +22,61 @@ enum {
 };
 
 struct sending {
+	struct lws_client *client;
 	struct slice rest;
 	bool close;
+	int fd; /* the socket again, for the poll; -1: it did not have to wait yet */
+	uv_poll_t poll;
 };
 
-static void wait_writable(struct lws *wsi)
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static bool open_poll(struct sending *d)
 {
-	lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, PIECE_S);
-	lws_callback_on_writable(wsi);
+	struct lws_client *c = d->client;
+
+	d->fd = dup(lws_get_socket_fd(c->wsi));
+	if (d->fd < 0)
+		return false;
+	if (uv_poll_init(c->server->node->loop, &d->poll, d->fd) != 0) {
+		close(d->fd);
+		d->fd = -1;
+		return false;
+	}
+	return true;
+}
+
+/* Until the peer has taken what there is, nothing else happens here. */
+static int wait_writable(struct sending *d)
+{
+	if (d->fd < 0 && !open_poll(d))
+		return -1;
+	lws_rx_flow_control(d->client->wsi, 0);
+	return uv_poll_start(&d->poll, UV_WRITABLE, on_poll);
+}
+
+static bool is_taken(const struct sending *d)
+{
+	return d->rest.n == 0 && !lws_partial_buffered(d->client->wsi);
+}
+
+/* As much as the kernel takes. lws keeps the rest of a piece, and sends it first. */
+static bool write_pieces(struct sending *d)
+{
+	struct lws *wsi = d->client->wsi;
+
+	while (d->rest.n && !lws_partial_buffered(wsi)) {
+		bool last = d->rest.n <= PIECE;
+		size_t n = last ? d->rest.n : PIECE;
+
+		/* lws does not change the bytes, though it takes them as its own. */
+		if (lws_write(wsi, (uint8_t *)(uintptr_t)d->rest.p, n,
+			      last ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP) < 0)
+			return false;
+		d->rest = slice_skip(d->rest, n);
+		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, PIECE_S);
+	}
+	return true;
 }
 
 int lws_files_send(struct lws_client *c, struct slice body, bool close)
@@ -32,41 +86,69 @@ int lws_files_send(struct lws_client *c, struct slice body, bool close)
 	if (c->sending)
 		return -1; /* lws does not take the next request before this is done */
 	d = mem_zalloc(1, sizeof(*d));
+	d->client = c;
 	d->rest = body;
 	d->close = close;
+	d->fd = -1;
 	c->sending = d;
-	wait_writable(c->wsi);
-	return 0;
+	return lws_files_on_writable(c);
 }
 
 int lws_files_on_writable(struct lws_client *c)
 {
 	struct sending *d = c->sending;
-	bool last, close;
-	size_t n;
+	bool close;
 
 	if (!d)
 		return 0;
-	last = d->rest.n <= PIECE;
-	n = last ? d->rest.n : PIECE;
-	/* lws does not change the bytes, though it takes them as its own. */
-	if (lws_write(c->wsi, (uint8_t *)(uintptr_t)d->rest.p, n,
-		      last ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP) < 0)
+	if (!write_pieces(d))
 		return -1;
-	d->rest = slice_skip(d->rest, n);
-	if (!last) {
-		wait_writable(c->wsi);
-		return 0;
-	}
+	if (!is_taken(d))
+		return wait_writable(d);
 	close = d->close;
 	lws_files_on_destroy(c);
 	return close || lws_http_transaction_completed(c->wsi) ? -1 : 0;
 }
 
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct sending *d = container_of(poll, struct sending, poll);
+	struct lws_client *c = d->client;
+	struct lws_pollfd writable = {.fd = lws_get_socket_fd(c->wsi),
+				      .events = LWS_POLLOUT,
+				      .revents = LWS_POLLOUT};
+
+	(void)events;
+	uv_poll_stop(poll);
+	if (status < 0) {
+		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+		return;
+	}
+	lws_rx_flow_control(c->wsi, 1);
+	/* It sends what it has kept, or calls lws_files_on_writable; 1: it has closed it. */
+	if (lws_service_fd(c->server->context, &writable) == 0 && c->sending &&
+	    wait_writable(c->sending) != 0)
+		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+	free(container_of((uv_poll_t *)handle, struct sending, poll));
+}
+
 void lws_files_on_destroy(struct lws_client *c)
 {
-	free(c->sending);
+	struct sending *d = c->sending;
+
 	c->sending = NULL;
+	if (!d)
+		return;
+	if (d->fd < 0) {
+		free(d);
+		return;
+	}
+	uv_close((uv_handle_t *)&d->poll, on_poll_closed);
+	close(d->fd);
 }
 
 /* Does If-None-Match name this tag? A weak tag counts. */

@@ -51,7 +51,7 @@ int lws_http_respond(struct lws_client *c, bool head, const struct lws_response 
 	bool more = !r->body_read && more_follows(c->wsi);
 	/* Of a node that stops: what comes next goes to another, over another connection.
 	 */
-	bool close = r->close || more || node_is_stopping(s->node);
+	bool close = r->close || more || c->last || node_is_stopping(s->node);
 	/* Where more follows lws is done with the connection when this returns. */
 	bool later = r->lasting && body.n && !more;
 	bool failed;

@@ -67,6 +67,7 @@ struct lws_client {
 	struct accepted *accepted;	/* NULL once it is a WebSocket */
 	struct sending *sending;	/* a file under way, or NULL */
 	struct http_exchange *exchange; /* a request that is not answered, or NULL */
+	bool last;			/* the connection ends with the next answer */
 	/* Of a WebSocket: whose it is, one of the two, and neither once we closed it. */
 	struct conn *conn;
 	struct upgrade *upgrade;

@@ -5,7 +5,8 @@
  * Traps of lws that shape this file: with a GET that hangs, lws spins when the client
  * closes half of the connection or pipelines, unless it does not read meanwhile; so a
  * client that is gone has to be looked for (sweep). A POST without a length never
- * completes. Each piece of a body renews lws's timeout. */
+ * completes. Each piece of a body renews lws's timeout. What follows a body in the same
+ * read is handed over with it (4.3.5). */
 #include <poll.h>
 #include <stdlib.h>
 #include <zlib.h>
@@ -36,6 +37,7 @@ struct http_exchange {
 	bool complete; /* the whole request is here */
 	bool inside;   /* lws is still calling: what respond returned goes to it */
 	int result;
+	size_t length; /* of a POST's body */
 	struct buf body;
 	char sid[ID_LEN];
 };
@@ -424,13 +426,14 @@ static int on_post(struct lws_client *c, const struct eio_query *q)
 		return on_empty_post(c, q);
 	x = exchange_new(c, q);
 	x->post = true;
+	x->length = length;
 	x->binary = has_token(c->wsi, WSI_TOKEN_HTTP_CONTENT_TYPE,
 			      "application/octet-stream");
 	return 0;
 }
 
-/* Of POSTs that are pipelined lws (4.1.6) hands over the head of the second as its body.
- * No payload begins like a request, so it can be told, and must be: lws does not know any
+/* Of POSTs that are pipelined lws hands over the head of the second as its body (from what
+ * it has read already; 4.3.5 gets there behind a GET). No payload begins like a request, so it can be told, and must be: lws does not know any
  * more what is what. */
 static bool is_out_of_step(const struct http_exchange *x, struct slice piece)
 {
@@ -438,9 +441,18 @@ static bool is_out_of_step(const struct http_exchange *x, struct slice piece)
 				  slice_starts(piece, SLICE_LIT("GET ")));
 }
 
+/* lws (4.3.5) has handed over all that came, and would wait for more. The body is there,
+ * so it is answered; what follows it is lost to us, so the connection ends with that. */
+static int on_too_much(struct lws_client *c)
+{
+	c->last = true;
+	return dispatch(c->exchange);
+}
+
 int lws_polling_body(struct lws_client *c, struct slice piece)
 {
 	struct http_exchange *x = c->exchange;
+	size_t missing;
 
 	if (x && !x->complete && is_out_of_step(x, piece)) {
 		/* The session need not suffer: this POST has never been. */
@@ -450,11 +462,15 @@ int lws_polling_body(struct lws_client *c, struct slice piece)
 		exchange_free(x);
 		return -1;
 	}
-	if (!x || x->complete ||
-	    x->body.n + piece.n > c->server->node->config->max_http_buffer_size)
+	if (!x || x->complete)
 		return -1;
-	buf_slice(&x->body, piece);
-	return 0;
+	missing = x->length - x->body.n;
+	if (piece.n <= missing) {
+		buf_slice(&x->body, piece);
+		return 0;
+	}
+	buf_slice(&x->body, slice_of(piece.p, missing));
+	return on_too_much(c);
 }
 
 int lws_polling_body_complete(struct lws_client *c)
