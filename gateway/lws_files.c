@@ -125,7 +125,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		return;
 	}
 	lws_rx_flow_control(c->wsi, 1);
-	/* It sends what it has kept, or calls lws_files_on_writable; 1: it has closed it. */
+	/* It sends what it has kept, or calls lws_files_on_writable; 1: it has closed it.
+	 */
 	if (lws_service_fd(c->server->context, &writable) == 0 && c->sending &&
 	    wait_writable(c->sending) != 0)
 		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
