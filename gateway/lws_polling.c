@@ -432,9 +432,9 @@ static int on_post(struct lws_client *c, const struct eio_query *q)
 	return 0;
 }
 
-/* Of POSTs that are pipelined lws hands over the head of the second as its body (from what
- * it has read already; 4.3.5 gets there behind a GET). No payload begins like a request,
- * so it can be told, and must be: lws does not know any more what is what. */
+/* Of POSTs that are pipelined lws hands over the head of the second as its body (from
+ * what it has read already; 4.3.5 gets there behind a GET). No payload begins like a
+ * request, so it can be told, and must be: lws does not know any more what is what. */
 static bool is_out_of_step(const struct http_exchange *x, struct slice piece)
 {
 	return x->body.n == 0 && (slice_starts(piece, SLICE_LIT("POST ")) ||
