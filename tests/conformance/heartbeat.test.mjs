@@ -15,7 +15,7 @@ describe("heartbeat", () => {
     for (let i = 1; i <= 3; i++) {
       await raw.expect("2");
       const elapsed = performance.now() - start;
-      assert.ok(elapsed > i * 1000 - 100, `ping ${i} came after ${elapsed} ms`);
+      assert.ok(elapsed > i * 1000 - 500, `ping ${i} came after ${elapsed} ms`);
       raw.send("3");
     }
     await raw.close();
@@ -27,7 +27,7 @@ describe("heartbeat", () => {
     const start = performance.now();
     await raw.expectClosed();
     const elapsed = performance.now() - start;
-    assert.ok(elapsed > 600, `not before its time: ${elapsed} ms`);
+    assert.ok(elapsed > 350, `not before its time: ${elapsed} ms`);
   });
 
   test("a client that talks but does not pong is closed all the same", async () => {

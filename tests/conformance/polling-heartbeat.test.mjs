@@ -21,14 +21,15 @@ async function timeouts(session) {
 }
 
 describe("heartbeat", () => {
-  const target = useEcho({ pingInterval: 300, pingTimeout: 500 });
+  // The times are long and the bounds wide: what the server sends may be heard late.
+  const target = useEcho({ pingInterval: 1000, pingTimeout: 1500 });
 
   test("the server pings every pingInterval while it is answered", async () => {
     const session = await Session.open(target);
     const start = performance.now();
     for (let i = 1; i <= 4; i++) {
       assert.deepEqual(await session.packets(), ["2"]);
-      assert.ok(elapsedSince(start) > i * 300 - 100, `ping ${i} came after ${elapsedSince(start)} ms`);
+      assert.ok(elapsedSince(start) > i * 1000 - 500, `ping ${i} came after ${elapsedSince(start)} ms`);
       await session.ok("3");
     }
     await session.close();
@@ -39,7 +40,7 @@ describe("heartbeat", () => {
     assert.deepEqual(await session.packets(), ["2"]);
     const start = performance.now();
     const answer = await session.get();
-    assert.ok(elapsedSince(start) > 400, `not before its time: ${elapsedSince(start)} ms`);
+    assert.ok(elapsedSince(start) > 750, `not before its time: ${elapsedSince(start)} ms`);
     assert.equal(answer.status, 200);
     assert.equal(answer.body, "1");
     isError(await session.get(), 1);
@@ -50,7 +51,7 @@ describe("heartbeat", () => {
     const start = performance.now();
     const before = await timeouts(session);
     await until("the session is gone", async () => (await timeouts(session)) > before);
-    assert.ok(elapsedSince(start) > 700, `not before its time: ${elapsedSince(start)} ms`);
+    assert.ok(elapsedSince(start) > 1700, `not before its time: ${elapsedSince(start)} ms`);
     isError(await session.get(), 1);
     isError(await session.post("3"), 1);
   });
