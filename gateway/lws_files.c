@@ -1,6 +1,7 @@
-/* The files of files.h over HTTP: the chat page and the official client.
+/* The files of files.h over HTTP: the chat page and the official client. And what the
+ * kernel did not take at once of any answer.
  *
- * They are sent from where they are, a piece at a time as the peer takes it. So a client
+ * Files are sent from where they are, a piece at a time as the peer takes it. So a client
  * that asks for much and reads little costs the kernel's buffer and not ours.
  *
  * Meanwhile lws must not look at what the client sends next: it would spin (4.1.6) or end
@@ -18,7 +19,7 @@
 
 enum {
 	PIECE = 64 * 1024,
-	PIECE_S = 30, /* a peer that takes less than a piece in this time is cut */
+	PATIENCE_S = 30, /* a peer that takes nothing in this time is cut */
 };
 
 struct sending {
@@ -43,6 +44,8 @@ static bool open_poll(struct sending *d)
 		d->fd = -1;
 		return false;
 	}
+	c->server->connections++;
+	lws_listen_update(c->server);
 	return true;
 }
 
@@ -51,6 +54,7 @@ static int wait_writable(struct sending *d)
 {
 	if (d->fd < 0 && !open_poll(d))
 		return -1;
+	lws_set_timeout(d->client->wsi, PENDING_TIMEOUT_HTTP_CONTENT, PATIENCE_S);
 	lws_rx_flow_control(d->client->wsi, 0);
 	return uv_poll_start(&d->poll, UV_WRITABLE, on_poll);
 }
@@ -74,7 +78,6 @@ static bool write_pieces(struct sending *d)
 			      last ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP) < 0)
 			return false;
 		d->rest = slice_skip(d->rest, n);
-		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, PIECE_S);
 	}
 	return true;
 }
@@ -125,7 +128,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		return;
 	}
 	lws_rx_flow_control(c->wsi, 1);
-	/* It sends what it has kept, or calls lws_files_on_writable; 1: it has closed it.
+	/* It sends what it has kept, or calls lws_files_on_writable. 1: it has closed it.
 	 */
 	if (lws_service_fd(c->server->context, &writable) == 0 && c->sending &&
 	    wait_writable(c->sending) != 0)
@@ -150,6 +153,8 @@ void lws_files_on_destroy(struct lws_client *c)
 	}
 	uv_close((uv_handle_t *)&d->poll, on_poll_closed);
 	close(d->fd);
+	c->server->connections--;
+	lws_listen_update(c->server);
 }
 
 /* Does If-None-Match name this tag? A weak tag counts. */

@@ -75,8 +75,8 @@ int lws_http_respond(struct lws_client *c, bool head, const struct lws_response 
 	buf_trim(b, NODE_SCRATCH_KEEP);
 	if (failed)
 		return -1;
-	if (later)
-		return lws_files_send(c, body, close);
+	if (later || (!more && lws_partial_buffered(c->wsi)))
+		return lws_files_send(c, later ? body : SLICE_EMPTY, close);
 	return close || lws_http_transaction_completed(c->wsi) ? -1 : 0;
 }
 

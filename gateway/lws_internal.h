@@ -47,7 +47,7 @@ struct server {
 	struct link flow_due; /* struct lws_flow */
 	uv_prepare_t flow_prepare;
 	struct listener *listeners; /* singly linked */
-	size_t connections;	    /* all that lws has, WebSockets included */
+	size_t connections;	    /* descriptors of all that lws has, WebSockets too */
 	size_t connections_max;	    /* as many as there are descriptors for */
 	bool testing;	/* the self-test is all there is: any upgrade is good */
 	bool paused;	/* not accepting clients: too many handshakes or connections */
@@ -65,7 +65,7 @@ struct lws_client {
 	struct lws *wsi;
 	enum server_role role;
 	struct accepted *accepted;	/* NULL once it is a WebSocket */
-	struct sending *sending;	/* a file under way, or NULL */
+	struct sending *sending;	/* an answer under way, or NULL */
 	struct http_exchange *exchange; /* a request that is not answered, or NULL */
 	bool last;			/* the connection ends with the next answer */
 	/* Of a WebSocket: whose it is, one of the two, and neither once we closed it. */
@@ -138,8 +138,9 @@ int lws_ops_request(struct lws_client *c, bool head, struct slice path);
  * else `*result` is the callback's return value. */
 bool lws_files_request(struct lws_client *client, bool head, struct slice path,
 		       int *result);
-/* The headers were sent: send `body` as the peer takes it, without a copy, and then end
- * the connection or not. The callback's return value. */
+/* Send `body` as the peer takes it, without a copy, after what was written and is still
+ * with lws; it may be empty. Then end the connection or not. The callback's return value.
+ */
 int lws_files_send(struct lws_client *c, struct slice body, bool close);
 /* The connection that is being sent a file is writable, or gone. */
 int lws_files_on_writable(struct lws_client *c);

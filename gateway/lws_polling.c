@@ -432,9 +432,9 @@ static int on_post(struct lws_client *c, const struct eio_query *q)
 	return 0;
 }
 
-/* Of POSTs that are pipelined lws hands over the head of the second as its body (from
- * what it has read already; 4.3.5 gets there behind a GET). No payload begins like a
- * request, so it can be told, and must be: lws does not know any more what is what. */
+/* Of POSTs that are pipelined lws hands over the head of the second as its body (4.3.5:
+ * of one behind a GET). No payload begins like a request, so it can be told, and must be:
+ * lws does not know any more what is what. */
 static bool is_out_of_step(const struct http_exchange *x, struct slice piece)
 {
 	return x->body.n == 0 && (slice_starts(piece, SLICE_LIT("POST ")) ||
@@ -442,7 +442,7 @@ static bool is_out_of_step(const struct http_exchange *x, struct slice piece)
 }
 
 /* lws (4.3.5) has handed over all that came, and would wait for more. The body is there,
- * so it is answered; what follows it is lost to us, so the connection ends with that. */
+ * so it is answered; what follows it is lost, so the connection ends with the answer. */
 static int on_too_much(struct lws_client *c)
 {
 	c->last = true;

@@ -218,6 +218,30 @@ describe("abuse", () => {
     });
   });
 
+  // lws 4.3 takes it for the body, so the connection ends; the answer says so.
+  test("requests in one piece: what follows a POST is answered, or the connection ends", async () => {
+    await abused(async () => {
+      const session = await Session.join(node);
+      const post = POST(session.path, '42["message",1]');
+      const behind = GET("/none", "Connection: close");
+      for (const cut of [0, post.length - 8, post.length - 1]) {
+        const tcp = new Tcp(node.address);
+        tcp.socket.setNoDelay(true);
+        tcp.write(post.slice(0, cut));
+        await tcp.flushed();
+        if (cut > 0) await send(node, "/none"); // it is read meanwhile
+        tcp.write(post.slice(cut) + behind);
+        const [, ...answers] = (await tcp.answer()).split("HTTP/1.1 ");
+        assert.match(answers[0], /^200 OK.*\r\n\r\nok$/s);
+        if (/connection: close/i.test(answers[0])) assert.equal(answers.length, 1);
+        else assert.match(answers[1], /^404 /);
+        assert.deepEqual(await session.take(1), ['42["message-back",1]']);
+      }
+      await session.alive();
+      await session.close();
+    });
+  });
+
   test("requests in one piece: GETs of one session", async () => {
     await abused(async () => {
       for (let i = 0; i < 20; i++) {

@@ -12,6 +12,7 @@ import { WebSocket } from "ws";
 import { connected } from "../lib/clients.mjs";
 import { ECHO, useEcho, useNode } from "../lib/hooks.mjs";
 import { Node } from "../lib/node.mjs";
+import { Session } from "../lib/polling.mjs";
 import { until, within } from "../lib/wait.mjs";
 
 const require = createRequire(import.meta.url);
@@ -137,6 +138,55 @@ describe("readers of large files", () => {
     );
     assert.equal(digest(peer.answers()[3].body), digest(original("socket.io.js.map")));
     peer.socket.destroy();
+  });
+
+  test("what is asked while one is sent is answered behind it", async () => {
+    const peer = new Peer(node);
+    peer.socket.pause();
+    peer.ask(LARGEST);
+    peer.ask(LARGEST);
+    // Those behind come when it is under way: this one's answer comes from the same loop.
+    await (await get(node, LARGEST)).arrayBuffer();
+    peer.ask("/nothing");
+    await (await get(node, LARGEST)).arrayBuffer();
+    peer.socket.resume();
+    await until("all answers", () => peer.answers().length === 3);
+    assert.deepEqual(
+      peer.answers().map(({ body }) => body.length),
+      [size, size, "not found\n".length],
+    );
+    peer.socket.destroy();
+  });
+
+  test("one that has said all it will say gets the rest", async () => {
+    const peer = new Peer(node);
+    peer.socket.pause();
+    peer.ask(LARGEST);
+    peer.socket.end();
+    await (await get(node, LARGEST)).arrayBuffer();
+    peer.socket.resume();
+    await within("the connection ends", peer.ended);
+    assert.equal(peer.answers()[0]?.body.length, size);
+  });
+
+  test("a large answer to a poll is whole, and so is what is behind it", async () => {
+    const session = await Session.join(node);
+    const text = "x".repeat(500_000);
+    await session.ok(`42["message","${text}"]`);
+    const peer = new Peer(node);
+    peer.socket.pause();
+    peer.ask(session.path);
+    peer.ask("/nothing");
+    await (await get(node, LARGEST)).arrayBuffer();
+    peer.ask("/nothing");
+    await (await get(node, LARGEST)).arrayBuffer();
+    peer.socket.resume();
+    await until("all answers", () => peer.answers().length === 3);
+    const [first, ...others] = peer.answers().map(({ body }) => body.toString());
+    assert.ok(first === `42["message-back","${text}"]`, `${first.length} bytes`);
+    assert.deepEqual(others, ["not found\n", "not found\n"]);
+    peer.socket.destroy();
+    await session.close();
   });
 
   test("one that reads slowly gets everything, beyond the time between requests", async () => {
