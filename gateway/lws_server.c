@@ -60,6 +60,7 @@ static int on_client(struct lws_client *c, enum lws_callback_reasons reason, voi
 		return lws_polling_body_complete(c);
 	case LWS_CALLBACK_CLOSED_HTTP:
 		lws_polling_gone(c);
+		lws_files_on_destroy(c); /* lws has it no more, though it is not freed */
 		return 0;
 	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
 		lws_accept_on_request(c);
