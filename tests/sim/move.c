@@ -688,6 +688,33 @@ static void check(enum fault fault, const char *row)
 	}
 }
 
+/* What goes wrong at this step. */
+static void maybe_fault(enum fault fault, size_t steps, size_t fault_at)
+{
+	if (steps == fault_at ||
+	    (fault == FAULT_LIE && steps > fault_at && draw_below(20) == 0))
+		do_fault(fault);
+	if (fault == FAULT_CUT && steps == fault_at + CUT_STEPS)
+		mend();
+}
+
+/* What goes on. */
+static void step(void)
+{
+	switch (draw_below(4)) {
+	case 0:
+		if (client_step())
+			turn_all();
+		break;
+	case 1:
+		if (client.joined && published < EVENTS)
+			publish_event();
+		break;
+	default:
+		bus_some();
+	}
+}
+
 static void run(uint64_t seed)
 {
 	enum fault fault =
@@ -699,28 +726,13 @@ static void run(uint64_t seed)
 	start(seed);
 	fault_at = fault ? 20 + draw_below(600) : SIZE_MAX;
 	for (; !is_finished(fault) && steps < STEPS_MAX; steps++) {
-		if (steps == fault_at ||
-		    (fault == FAULT_LIE && steps > fault_at && draw_below(20) == 0))
-			do_fault(fault);
-		if (fault == FAULT_CUT && steps == fault_at + CUT_STEPS)
-			mend();
+		maybe_fault(fault, steps, fault_at);
 		if (client.gaps && steps > fault_at + ENDLESS_STEPS)
 			break;
 		/* After a fault, who does not answer shows by silence. */
 		if (bus_choices(&bus) == 0)
 			tick_all(steps > fault_at ? 500 : 5);
-		switch (draw_below(4)) {
-		case 0:
-			if (client_step())
-				turn_all();
-			break;
-		case 1:
-			if (client.joined && published < EVENTS)
-				publish_event();
-			break;
-		default:
-			bus_some();
-		}
+		step();
 	}
 	CHECK_ROW(steps < STEPS_MAX, row);
 	/* A client that lost its session sends nothing any more, and hangs up. */
