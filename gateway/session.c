@@ -13,7 +13,7 @@ bool session_is_foreign(const struct node *n, struct slice sid)
 /* Of a session that is here: does the request fit it? */
 static bool fits(const struct conn *c, const struct eio_query *q, bool upgrade)
 {
-	return (upgrade || polling_is(c) == (q->transport == EIO_POLLING)) &&
+	return (upgrade || (polling_is(c) && q->transport == EIO_POLLING)) &&
 	       c->version == q->version;
 }
 

@@ -114,6 +114,24 @@ describe("handshake", () => {
     });
   }
 
+  // The reference lets such a request hang.
+  for (const method of ["GET", "POST", "PUT"]) {
+    for (const transport of ["websocket", "polling"]) {
+      test(`${method} for ${transport} of a session on WebSocket gets 400, and it lives`, async () => {
+        const raw = await Raw.connect(node);
+        const { sid } = raw.open;
+        const response = await fetch(
+          `${node.url}/socket.io/?EIO=4&transport=${transport}&sid=${sid}`,
+          { method, body: method === "GET" ? undefined : "3" },
+        );
+        assert.equal(response.status, 400);
+        assert.equal((await response.json()).code, 3);
+        await raw.join("/");
+        await raw.close();
+      });
+    }
+  }
+
   test("other paths are not found", async () => {
     for (const path of ["/nothing", "/socket.iox/?EIO=4&transport=websocket"]) {
       assert.equal((await fetch(node.url + path)).status, 404);
