@@ -24,6 +24,12 @@ static inline uint64_t env_now_ms(const struct env *e)
 	return e->now_ms(e->ctx);
 }
 
+/* From `now` until `at`; 0 if that is over. */
+static inline uint64_t env_ms_left(uint64_t at, uint64_t now)
+{
+	return at > now ? at - now : 0;
+}
+
 static inline uint64_t env_wall_ms(const struct env *e)
 {
 	return e->wall_ms(e->ctx);

@@ -18,17 +18,6 @@ enum {
 
 /* --- packing --- */
 
-static uint64_t left(uint64_t at, uint64_t now)
-{
-	return at > now ? at - now : 0;
-}
-
-static void pack_bin(msgpack_packer *pk, struct slice s)
-{
-	msgpack_pack_bin(pk, s.n);
-	msgpack_pack_bin_body(pk, s.p, s.n);
-}
-
 static void pack_bool(msgpack_packer *pk, bool b)
 {
 	if (b)
@@ -66,7 +55,7 @@ static void pack_fed(msgpack_packer *pk, const struct sio_decoder *d)
 		n++;
 	msgpack_pack_array(pk, n);
 	for (size_t i = 0; d && sio_decoder_fed(d, i, &piece); i++)
-		pack_bin(pk, piece);
+		mp_pack_bin(pk, piece);
 }
 
 void move_state_pack(const struct conn *c, struct buf *out)
@@ -78,9 +67,9 @@ void move_state_pack(const struct conn *c, struct buf *out)
 	msgpack_pack_array(&pk, STATE_FIELDS);
 	msgpack_pack_uint8(&pk, (uint8_t)c->parser);
 	pack_bool(&pk, c->awaiting_pong);
-	msgpack_pack_uint64(&pk, left(c->heartbeat_at, now));
+	msgpack_pack_uint64(&pk, env_ms_left(c->heartbeat_at, now));
 	/* 0: it does not wait; so one whose time is up has a moment left. */
-	msgpack_pack_uint64(&pk, c->waiting_at ? left(c->waiting_at, now) + 1 : 0);
+	msgpack_pack_uint64(&pk, c->waiting_at ? env_ms_left(c->waiting_at, now) + 1 : 0);
 	msgpack_pack_int64(&pk, c->rate_credit);
 	pack_fed(&pk, c->decoder);
 	msgpack_pack_array(&pk, c->sockets_n);

@@ -365,11 +365,6 @@ void acks_stop(struct socket *s)
 		list_remove(&container_of(l, struct ack, of_socket)->of_node);
 }
 
-static uint64_t left(uint64_t at, uint64_t now)
-{
-	return at > now ? at - now : 0;
-}
-
 void acks_pack(const struct socket *s, msgpack_packer *pk)
 {
 	uint64_t now = env_now_ms(s->ns->node->env);
@@ -383,7 +378,7 @@ void acks_pack(const struct socket *s, msgpack_packer *pk)
 
 		msgpack_pack_array(pk, 4);
 		msgpack_pack_uint64(pk, a->id);
-		msgpack_pack_uint64(pk, left(a->at, now));
+		msgpack_pack_uint64(pk, env_ms_left(a->at, now));
 		mp_pack_str(pk, slice_str(a->app->ops->name));
 		mp_pack_str(pk, slice_of(a->tag, a->tag_n));
 	}
@@ -477,7 +472,8 @@ void acks_each(const struct node *n, const struct app *app,
 		const struct ack *a = container_of(l, struct ack, of_node);
 
 		if (a->app == app)
-			fn(arg, a->socket, slice_of(a->tag, a->tag_n), left(a->at, now));
+			fn(arg, a->socket, slice_of(a->tag, a->tag_n),
+			   env_ms_left(a->at, now));
 	}
 }
 

@@ -325,6 +325,12 @@ void mp_pack_str(msgpack_packer *pk, struct slice s)
 	msgpack_pack_str_body(pk, s.p, s.n);
 }
 
+void mp_pack_bin(msgpack_packer *pk, struct slice s)
+{
+	msgpack_pack_bin(pk, s.n);
+	msgpack_pack_bin_body(pk, s.p, s.n);
+}
+
 void mp_pack_raw(msgpack_packer *pk, struct slice encoded)
 {
 	assert(pk->callback == pack_write);

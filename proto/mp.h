@@ -77,6 +77,7 @@ MUST_USE enum err mp_get_str(struct slice value, struct slice *s);
 /* Make `pk` append to `b`. Then use msgpack_pack_*; they cannot fail. */
 void mp_packer(msgpack_packer *pk, struct buf *b);
 void mp_pack_str(msgpack_packer *pk, struct slice s);
+void mp_pack_bin(msgpack_packer *pk, struct slice s);
 /* Append bytes that are already encoded. */
 void mp_pack_raw(msgpack_packer *pk, struct slice encoded);
 

@@ -4,12 +4,6 @@
 
 enum { FIELDS = 8 };
 
-static void pack_bin(msgpack_packer *pk, struct slice s)
-{
-	msgpack_pack_bin(pk, s.n);
-	msgpack_pack_bin_body(pk, s.p, s.n);
-}
-
 void relay_encode(const struct relay_message *m, struct buf *out)
 {
 	msgpack_packer pk;
@@ -18,7 +12,7 @@ void relay_encode(const struct relay_message *m, struct buf *out)
 	msgpack_pack_array(&pk, FIELDS);
 	msgpack_pack_uint8(&pk, (uint8_t)m->type);
 	msgpack_pack_uint64(&pk, m->number);
-	pack_bin(&pk, m->sid);
+	mp_pack_bin(&pk, m->sid);
 	msgpack_pack_uint8(&pk, m->version);
 	msgpack_pack_uint8(&pk, m->kind);
 	msgpack_pack_uint8(&pk, m->error);
@@ -26,7 +20,7 @@ void relay_encode(const struct relay_message *m, struct buf *out)
 		msgpack_pack_true(&pk);
 	else
 		msgpack_pack_false(&pk);
-	pack_bin(&pk, m->body);
+	mp_pack_bin(&pk, m->body);
 }
 
 static enum err read_uint(struct mp_cursor *c, int64_t max, int64_t *i)
