@@ -103,6 +103,22 @@ static const struct adapter_events adapter_events = {
 	.on_log = on_log,
 };
 
+struct adapter_redis_options node_redis_options(const struct config *c)
+{
+	return (struct adapter_redis_options){
+		.host = c->redis_at.host,
+		.port = c->redis_at.port,
+		.path = c->redis_at.path,
+		.username = c->redis_at.username,
+		.password = c->redis_at.password,
+		.db = c->redis_at.db,
+		.key = c->redis_key,
+		.reply_timeout_ms = c->redis_reply_timeout_ms,
+		.backoff_ms_min = c->redis_backoff_ms_min,
+		.backoff_ms_max = c->redis_backoff_ms_max,
+	};
+}
+
 static struct adapter *new_adapter(struct node *n)
 {
 	const struct config *c = n->config;
@@ -116,18 +132,7 @@ static struct adapter *new_adapter(struct node *n)
 		.publish_wait_ms_max = c->publish_wait_ms,
 		.presence_lease_ms = c->presence_lease_ms,
 	};
-	const struct adapter_redis_options redis = {
-		.host = c->redis_at.host,
-		.port = c->redis_at.port,
-		.path = c->redis_at.path,
-		.username = c->redis_at.username,
-		.password = c->redis_at.password,
-		.db = c->redis_at.db,
-		.key = c->redis_key,
-		.reply_timeout_ms = c->redis_reply_timeout_ms,
-		.backoff_ms_min = c->redis_backoff_ms_min,
-		.backoff_ms_max = c->redis_backoff_ms_max,
-	};
+	const struct adapter_redis_options redis = node_redis_options(c);
 
 	return c->redis ? adapter_redis_new(&options, &redis)
 			: adapter_memory_new(&options);

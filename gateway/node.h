@@ -97,6 +97,9 @@ static inline bool node_is_stopping(const struct node *n)
 }
 void node_free(struct node *n);
 
+/* How to reach Redis, as configured; borrows from `c`. */
+struct adapter_redis_options node_redis_options(const struct config *c);
+
 /* NULL if it is not configured. */
 struct namespace *node_namespace(struct node *n, struct slice name);
 struct app *node_app(struct node *n, struct slice name);

@@ -1,3 +1,4 @@
+#include "gateway/node.h"
 #include "gateway/tool_queue.h"
 
 #include <errno.h>
@@ -127,18 +128,7 @@ static void open_adapter(struct tool *t)
 		.publish_wait_ms_max = WAIT_MS,
 		.presence_lease_ms = c->presence_lease_ms,
 	};
-	const struct adapter_redis_options redis = {
-		.host = c->redis_at.host,
-		.port = c->redis_at.port,
-		.path = c->redis_at.path,
-		.username = c->redis_at.username,
-		.password = c->redis_at.password,
-		.db = c->redis_at.db,
-		.key = c->redis_key,
-		.reply_timeout_ms = c->redis_reply_timeout_ms,
-		.backoff_ms_min = c->redis_backoff_ms_min,
-		.backoff_ms_max = c->redis_backoff_ms_max,
-	};
+	const struct adapter_redis_options redis = node_redis_options(c);
 
 	env_random(&env_system, random, sizeof(random));
 	id_chars(code, random, NODE_CODE_LEN);
