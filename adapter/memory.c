@@ -476,6 +476,23 @@ static void memory_free(struct memory *m)
 	free(m);
 }
 
+static void memory_session(struct adapter *a, const struct session_request *r,
+			   adapter_session_fn *done, void *arg)
+{
+	(void)a;
+	(void)r;
+	(void)done;
+	(void)arg;
+	abort();
+}
+
+static uint64_t memory_position(const struct adapter *a, struct slice *offset)
+{
+	(void)a;
+	*offset = SLICE_EMPTY;
+	return 0;
+}
+
 static bool memory_turn(struct adapter *a)
 {
 	struct memory *m = memory_of(a);
@@ -539,6 +556,8 @@ static const struct adapter_ops memory_ops = {
 	.queue = memory_queue,
 	.queue_watch = memory_queue_watch,
 	.queue_unwatch = memory_queue_unwatch,
+	.session = memory_session,
+	.position = memory_position,
 	.turn = memory_turn,
 	.stats = memory_stats,
 	.close = memory_close,

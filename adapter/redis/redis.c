@@ -130,6 +130,23 @@ static void redis_queue_unwatch(struct adapter *a, struct slice queue)
 	redis_queues_unwatch(&redis_of(a)->queues, queue);
 }
 
+static void redis_session(struct adapter *a, const struct session_request *r,
+			  adapter_session_fn *done, void *arg)
+{
+	(void)a;
+	(void)r;
+	(void)done;
+	(void)arg;
+	abort();
+}
+
+static uint64_t redis_position(const struct adapter *a, struct slice *offset)
+{
+	(void)a;
+	*offset = SLICE_EMPTY;
+	return 0;
+}
+
 static void set_up(struct redis *r, bool up)
 {
 	struct redis_core *c = &r->core;
@@ -367,6 +384,8 @@ static const struct adapter_ops redis_ops = {
 	.queue = redis_queue,
 	.queue_watch = redis_queue_watch,
 	.queue_unwatch = redis_queue_unwatch,
+	.session = redis_session,
+	.position = redis_position,
 	.turn = redis_turn,
 	.stats = redis_stats,
 	.close = redis_close,

@@ -240,12 +240,29 @@ static void on_log(void *ctx, enum adapter_log_level level, const char *id,
 	buf_deinit(&line);
 }
 
+static void on_missed(void *ctx)
+{
+	(void)ctx;
+}
+
+static void on_session(void *ctx, enum session_event what, struct slice sid,
+		       uint64_t generation, struct slice room)
+{
+	(void)ctx;
+	(void)what;
+	(void)sid;
+	(void)generation;
+	(void)room;
+}
+
 static const struct adapter_events events = {
 	.on_message = on_message,
 	.on_told = on_told,
 	.on_state = on_state,
 	.on_presence_lost = on_presence_lost,
 	.on_member_lost = on_member_lost,
+	.on_missed = on_missed,
+	.on_session = on_session,
 	.on_queue = on_queue,
 	.on_log = on_log,
 };
