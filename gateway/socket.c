@@ -241,7 +241,8 @@ void sockets_check_expiry(struct conn *c)
 {
 	for (struct socket *s = c->sockets, *next; s; s = next) {
 		next = s->conn_next;
-		if (s->expires_ms && env_wall_ms(c->node->env) >= s->expires_ms)
+		if (s->entered && s->expires_ms &&
+		    env_wall_ms(c->node->env) >= s->expires_ms)
 			socket_disconnect(s, "token expired");
 	}
 }
