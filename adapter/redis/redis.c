@@ -133,11 +133,8 @@ static void redis_queue_unwatch(struct adapter *a, struct slice queue)
 static void redis_session(struct adapter *a, const struct session_request *r,
 			  adapter_session_fn *done, void *arg)
 {
-	(void)a;
 	(void)r;
-	(void)done;
-	(void)arg;
-	abort();
+	redis_core_later(&redis_of(a)->core, done_session(done, arg), ERR_UNAVAILABLE);
 }
 
 static uint64_t redis_position(const struct adapter *a, struct slice *offset)
