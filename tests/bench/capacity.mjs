@@ -81,7 +81,7 @@ function print(o, { nodes, flows, apart, cost, broken, storms }) {
     ["  to clients", `${number(flows.deliveries)} a second, ${(flows.deliveries / flows.messages).toFixed(1)} each`],
     ["bytes into Redis", `${megabytes(cost.redis_in)} a second`],
     ["bytes out of Redis", `${megabytes(cost.redis_out)} a second, ${((cost.redis_out * 8) / 1e9).toFixed(2)} Gbit/s`],
-    ["Redis, processor", `${cost.redis_cores.toFixed(2)} cores (it has one): ${shares(cost.redis_us)}`],
+    ["Redis, processor", `${percent(cost.redis_cores)} of what its one core can do: ${shares(cost.redis_us)}`],
     ["Redis, memory", megabytes(Object.values(cost.redis_memory).reduce((a, b) => a + b, 0))],
     ["nodes, processor", `${cost.node_cores.toFixed(1)} cores: ${shares(cost.node_us)}`],
     ["nodes, memory", `${megabytes(cost.node_memory)}, and ${megabytes(cost.kernel_memory)} of the kernel's`],

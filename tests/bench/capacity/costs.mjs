@@ -1,6 +1,6 @@
 // What the flows of model.mjs cost: processor, memory and network of Redis and of the nodes,
 // and which limit is nearest. All from the unit costs of units.json.
-import { formula, kindBytes } from "./model.mjs";
+import { formula, kindBytes, kindRate } from "./model.mjs";
 import { BEATS_PER_S, frameBytes, IDLE, tcpBytes } from "./wire.mjs";
 
 const DELIVERY_BYTES = 350; // of one that costs redis_delivery_us
@@ -42,7 +42,7 @@ export function costs(workload, flows, units, { nodes, conns = workload.conns, r
     redis_memory: {
       subscriptions: flows.subscriptions * u.redis_subscription_bytes + flows.channels * u.redis_channel_bytes,
       presence: presenceMembers * u.redis_member_bytes,
-      recovery: recovery ? recoveryBytes(workload, flows, u, conns) : 0,
+      recovery: recovery ? recoveryBytes(workload, u, conns) : 0,
     },
     node_us: nodeUs,
     node_cores: sumOf(Object.values(nodeUs)) / 1e6,
@@ -56,13 +56,14 @@ export function costs(workload, flows, units, { nodes, conns = workload.conns, r
 
 // Logs of rooms are kept for the window, heartbeats and the longest replay; sessions as long
 // as their connections.
-function recoveryBytes(workload, flows, u, conns) {
-  const logs = sumOf(workload.rooms.map((kind) => {
-    const share = workload.rooms.length === 1 ? flows.messages : kind.rate * (kind.by === "room" ? roomsOf(kind, conns) : conns);
-    const each = kindBytes(workload, kind).in + u.recovery_entry_bytes;
-    return share * u.recovery_window_s * each;
-  }));
-  return logs + conns * u.recovery_session_bytes;
+function recoveryBytes(workload, u, conns) {
+  const logs = workload.rooms.map((kind) => {
+    const rooms = roomsOf(kind, conns);
+    const entries = kindRate(kind, conns, rooms) * u.recovery_window_s;
+    const { message } = kindBytes(workload, kind);
+    return Math.min(rooms, entries) * u.recovery_log_bytes + entries * (message + u.recovery_entry_bytes);
+  });
+  return sumOf(logs) + conns * u.recovery_session_bytes;
 }
 const roomsOf = (kind, conns) => (kind.per_conn ? (conns * kind.per_conn) / kind.size : 1);
 
@@ -74,7 +75,7 @@ export function limits(workload, c, flows, units, { nodes, conns = workload.conn
   const memory = sumOf(Object.values(c.redis_memory));
   const perNodeOut = c.redis_out / nodes;
   return [
-    ["Redis: its one thread", c.redis_cores],
+    ["Redis: what its one thread can do", c.redis_cores],
     ["Redis: network out", (c.redis_out * 8) / (u.nic_gbit * 1e9)],
     ["Redis: memory", memory / (u.redis_memory_gb * 1e9)],
     ["nodes: processor of the fullest", ((c.node_cores / nodes) * (flows.conns_max ?? conns / nodes)) / (conns / nodes)],
@@ -134,10 +135,10 @@ export function storm(workload, units, { nodes, conns, all = workload.conns, sub
   const relayed = upgrade ? u.upgrade_relays * other * 2 + other * u.upgrade_move_messages : 0;
   const share = conns / all;
   return {
-    node_s: (conns * u.node_connect_redis_us * (upgrade ? u.upgrade_factor : 1)) / nodes / 1e6,
+    node_s: (conns * (upgrade ? u.node_connect_upgrade_us : u.node_connect_redis_us)) / nodes / 1e6,
     redis_subscribe_s: (share * subscriptions * u.redis_subscribe_us) / 1e6,
     redis_presence_s: (conns * presence * u.redis_presence_join_us) / 1e6,
-    redis_relay_s: (conns * relayed * (u.redis_publish_us + u.redis_delivery_us)) / 1e6,
+    redis_relay_s: (conns * relayed * (u.redis_publish_piped_us + u.redis_delivery_us)) / 1e6,
     tls_s: (conns * u.tls_ecdsa_us) / 1e6 / u.balancers,
     tls_rsa_s: (conns * u.tls_rsa_us) / 1e6 / u.balancers,
     joins: conns * rooms,

@@ -18,6 +18,8 @@ import { until } from "../../lib/wait.mjs";
 const FILE = new URL("units.json", import.meta.url);
 const LUA = new URL("../../../adapter/redis/lua/", import.meta.url);
 const SIZE = 300; // bytes of a message, like the workloads'
+const PASSES = 5;
+const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 const run = promisify(execFile);
 
 const figures = {};
@@ -63,7 +65,7 @@ async function wires(port, n) {
 // Redis as a server of its own, over TCP as in production.
 async function withRedis(work) {
   const port = freePort();
-  const server = new RedisServer("--port", String(port), "--enable-debug-command", "yes");
+  const server = new RedisServer("--bind", HOST, "--protected-mode", "no", "--port", String(port), "--enable-debug-command", "yes");
   await server.start();
   try {
     return await work({ port, pid: server.process.pid, client: server.client() });
@@ -75,11 +77,12 @@ async function withRedis(work) {
 
 // Redis's time for one PUBLISH of `size` bytes with so many subscribers. `busy`: 32 publishers
 // are served in one turn of its loop, as when it has much to do (it sleeps while their
-// commands come, which is no processor time); else one at a time.
-async function publishUs(redis, { size = SIZE, subscribers = 0, busy = true, rounds = 1000 }) {
+// commands come, which is no processor time); else one at a time. `piped`: how many each
+// sends at once.
+async function publishUs(redis, { size = SIZE, subscribers = 0, busy = true, piped = 1, rounds = 300 }) {
   const channel = "socket.io#/#room:0000001#";
-  const publish = command("PUBLISH", channel, "x".repeat(size));
-  const reply = `:${subscribers}\r\n`.length;
+  const publish = command("PUBLISH", channel, "x".repeat(size)).repeat(piped);
+  const reply = `:${subscribers}\r\n`.length * piped;
   const hearers = await wires(redis.port, subscribers);
   for (const one of hearers) one.socket.write(command("SUBSCRIBE", channel));
   await until("all are subscribed", async () => {
@@ -87,7 +90,7 @@ async function publishUs(redis, { size = SIZE, subscribers = 0, busy = true, rou
   });
   const publishers = await wires(redis.port, busy ? 32 : 1);
   const [pacer] = await wires(redis.port, 1);
-  const each = pushed(channel, "x".repeat(size));
+  const each = pushed(channel, "x".repeat(size)) * piped;
   const round = async (messages) => {
     const due = [...publishers, ...hearers].map((one) => one.bytes);
     if (busy) {
@@ -110,13 +113,16 @@ async function publishUs(redis, { size = SIZE, subscribers = 0, busy = true, rou
     return cpuUs(redis.pid) - before;
   };
   await spent(true); // warm
-  const all = await spent(true);
-  const without = busy ? await spent(false) : 0;
+  const passes = [];
+  for (let i = 0; i < PASSES; i++) {
+    const all = await spent(true);
+    passes.push(all - (busy ? await spent(false) : 0));
+  }
   for (const one of [...publishers, ...hearers, pacer]) one.close();
   await until("they are gone", async () => {
     return (await redis.client.pubsub("NUMSUB", channel))[1] === 0;
   });
-  return (all - without) / rounds / publishers.length;
+  return median(passes) / rounds / publishers.length / piped;
 }
 
 async function measurePublish(redis) {
@@ -127,11 +133,12 @@ async function measurePublish(redis) {
     return (await publishUs(redis, { size, busy, subscribers: many }) - a) / (many - few);
   };
   tell("redis_publish_us", none);
+  tell("redis_publish_piped_us", await publishUs(redis, { piped: 8 }));
   const small = await slope(SIZE, true);
   const large = await slope(SIZE + 2000, true);
   tell("redis_delivery_us", small);
   tell("redis_byte_us", Math.max(0, (large - small) / 2000));
-  tell("redis_publish_alone_us", await publishUs(redis, { busy: false, rounds: 4000 }));
+  tell("redis_publish_alone_us", await publishUs(redis, { busy: false, rounds: 1500 }));
   tell("redis_delivery_alone_us", await slope(SIZE, false));
 }
 
@@ -254,6 +261,8 @@ async function measureNode() {
   await withNode({ redis: redis.url }, async (node) => {
     const own = await bench(node, "connect", "--conns", "5000");
     tell("node_connect_redis_us", own.server.connect_cpu_us_each);
+    const polls = await bench(node, "connect", "--conns", "5000", "--transport", "upgrade");
+    tell("node_connect_upgrade_us", polls.server.connect_cpu_us_each);
     await measureReceive(redis, node);
     await measureEmit(node);
   });

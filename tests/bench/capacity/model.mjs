@@ -132,6 +132,7 @@ export function kindBytes(workload, kind) {
   return {
     in: publishBytes(channel, message),
     each: messageBytes(channel, message),
+    message,
     channel,
   };
 }
@@ -239,6 +240,14 @@ const COUNTED = 1_000_000;
 // How many rooms have how many members. More connections than a million are more rooms of
 // the same sizes.
 function sizeCounts(kind, conns) {
+  const known = counted.get(kind) ?? new Map();
+  counted.set(kind, known);
+  if (!known.has(conns)) known.set(conns, countSizes(kind, conns));
+  return known.get(conns);
+}
+const counted = new WeakMap();
+
+function countSizes(kind, conns) {
   const known = kind.per_conn ? Math.min(conns, COUNTED) : conns;
   const factor = conns / known;
   const counts = new Map();
