@@ -1,8 +1,9 @@
 // Measures what the capacity model reckons with (units.json) on this machine.
 //
-//   GATEHOUSE_BIN=build/release/gateway/gatehouse node tests/bench/capacity/measure.mjs [--write] [redis] [node] [tls]
+//   GATEHOUSE_BIN=build/release/gateway/gatehouse node tests/bench/capacity/measure.mjs [--write] [redis] [node] [tls] [check]
 //
-// Prints each figure beside the one in units.json; --write puts them there. Processor time is
+// Prints each figure beside the one in units.json; --write puts them there. `check` changes
+// nothing: it says what a whole cluster spends, against what the units say. Processor time is
 // that of the server alone, from /proc, so what else the machine does matters little.
 // Loopback only, and every load has an end.
 import { execFile } from "node:child_process";
@@ -13,9 +14,10 @@ import { Node } from "../../lib/node.mjs";
 import { freePort, HOST } from "../../lib/processes.mjs";
 import { Raw } from "../../lib/raw.mjs";
 import { RedisServer } from "../../lib/redis.mjs";
+import { Cluster } from "../../lib/target.mjs";
 import { until } from "../../lib/wait.mjs";
+import { FILE, readUnits } from "./units.mjs";
 
-const FILE = new URL("units.json", import.meta.url);
 const LUA = new URL("../../../adapter/redis/lua/", import.meta.url);
 const SIZE = 300; // bytes of a message, like the workloads'
 const PASSES = 5;
@@ -270,7 +272,7 @@ async function measureNode() {
   await redis.process.stop();
 }
 
-// Messages from Redis that a node hears and that concern nobody there, ten at a time.
+// Messages from Redis that a node hears and that concern nobody there: ten at a time, and one.
 async function measureReceive(redis, node) {
   const client = redis.client();
   const [pattern] = (await client.client("LIST")).match(/gatehouse-\w+-subscriptions/);
@@ -281,15 +283,18 @@ async function measureReceive(redis, node) {
     "emitter", { type: 2, data: ["message", "x".repeat(200)], nsp: "/" },
     { rooms: [id], except: [], flags: {} },
   ]));
-  const n = 50_000;
   const received = async () => (await node.metrics()).gatehouse_backend_received_total;
-  const start = await received();
-  const before = cpuUs(node.process.pid);
-  for (let i = 0; i < n; i += 10) {
-    await Promise.all(Array.from({ length: 10 }, () => client.publish(`socket.io#/#${id}#`, message)));
-  }
-  await until("the node has heard all", async () => (await received()) === start + n);
-  tell("node_receive_us", (cpuUs(node.process.pid) - before) / n);
+  const each = async (n, together) => {
+    const start = await received();
+    const before = cpuUs(node.process.pid);
+    for (let i = 0; i < n; i += together) {
+      await Promise.all(Array.from({ length: together }, () => client.publish(`socket.io#/#${id}#`, message)));
+    }
+    await until("the node has heard all", async () => (await received()) === start + n);
+    return (cpuUs(node.process.pid) - before) / n;
+  };
+  tell("node_receive_us", await each(50_000, 10));
+  tell("node_receive_alone_us", await each(10_000, 1));
 }
 
 // Events from a client to a room in which nobody is, one after the other, with their acks.
@@ -317,9 +322,41 @@ async function measureTls() {
   tell("tls_rsa_us", 1e6 * (1 / rate("F2:\\d+:2048") + exchange));
 }
 
+// Three nodes and a Redis at their limit: what they spend, against what the units say.
+async function checkWhole() {
+  const units = readUnits();
+  const cluster = new Cluster({ namespaces: NAMESPACES, eventRate: 0 });
+  await cluster.start();
+  const spent = () => ({
+    nodes: cluster.nodes.reduce((sum, node) => sum + cpuUs(node.process.pid), 0),
+    redis: cpuUs(cluster.redis.process.pid),
+  });
+  for (const [rooms, members] of [[100, 10], [20, 50]]) {
+    const before = { ...(await cluster.metrics()), ...spent() };
+    const { stdout } = await run(process.env.GATEHOUSE_BIN, [
+      ...["bench", "rooms", cluster.url, "--rooms", String(rooms), "--members", String(members)],
+      ...["--duration", "5s", "--processes", "1", "--in-flight", "4", "--json", "-"],
+    ], { maxBuffer: 1 << 24, timeout: 60_000 });
+    const { delivered } = JSON.parse(stdout).counts;
+    const after = { ...(await cluster.metrics()), ...spent() };
+    const grown = (name) => after[name] - before[name];
+    const messages = grown("gatehouse_published_total");
+    const hears = grown("gatehouse_backend_received_total");
+    const nodes =
+      messages * units.node_emit_us + hears * units.node_receive_us + delivered * units.node_delivery_us +
+      grown("gatehouse_conns_opened_total") * units.node_connect_redis_us;
+    const redis = messages * units.redis_publish_us + hears * units.redis_delivery_us;
+    console.log(
+      `${rooms} rooms of ${members} on 3 nodes, ${Math.round(delivered / 5)} deliveries a second: the nodes spent ` +
+        `${(grown("nodes") / nodes).toFixed(2)} of what the units say, Redis ${(grown("redis") / redis).toFixed(2)}`,
+    );
+  }
+  await cluster.stop();
+}
+
 const args = process.argv.slice(2);
 const write = args.includes("--write");
-const parts = { redis: measureRedis, node: measureNode, tls: measureTls };
+const parts = { redis: measureRedis, node: measureNode, tls: measureTls, check: checkWhole };
 const wanted = args.filter((arg) => arg !== "--write");
 for (const part of wanted.length ? wanted : Object.keys(parts)) await parts[part]();
 const units = JSON.parse(readFileSync(FILE, "utf8"));

@@ -200,7 +200,7 @@ const COLORS = ["#1f6fb2", "#c7501c", "#3b8f3b", "#7b4fa3"];
 function draw(file, { x, y, settings = "", lines }) {
   const blocks = lines.map(({ points }, i) => `$d${i} << END\n${points.map((p) => p.join(" ")).join("\n")}\nEND\n`);
   const plots = lines.map(({ title, dots }, i) => {
-    const style = dots ? `points pt 7 ps 0.5` : `lines lw 2`;
+    const style = dots !== undefined ? `points pt 7 ps 0.5` : `lines lw 2`;
     const color = COLORS[(dots ?? i) % COLORS.length];
     return `$d${i} using 1:2 with ${style} lc rgb "${color}" ${title ? `title "${title}"` : "notitle"}`;
   });
@@ -253,7 +253,7 @@ function drawRedis() {
   draw("redis-out.svg", {
     x: "nodes, for one million connections",
     y: "out of Redis, Mbit/s",
-    settings: `${settings}\nset logscale y\nset yrange [5:20000]`,
+    settings: `${settings}\nset logscale y\nset yrange [1:10000]`,
     lines: overNodes((cost) => (cost.redis_out * 8) / 1e6),
   });
   draw("redis-cpu.svg", {
@@ -261,25 +261,6 @@ function drawRedis() {
     y: "of what Redis can do, %",
     settings: `${settings}\nset yrange [0:*]`,
     lines: overNodes((cost) => cost.redis_cores * 100),
-  });
-}
-
-function drawStorm() {
-  const { workload, nodes, flows } = needs[names.indexOf("chat")];
-  const at = (value) => steps(0.01, 1, 40).map((share) => {
-    const o = { nodes, conns: share * workload.conns, subscriptions: flows.subscriptions, upgrade: true };
-    return [share * 100, Math.max(1e-3, value(storm(workload, units, o), storm(workload, units, { ...o, upgrade: false })))];
-  });
-  draw("storm.svg", {
-    x: "clients that come at once, % of one million",
-    y: "seconds of work",
-    settings: "set logscale xy\nset xrange [1:100]\nset yrange [0.01:200]",
-    lines: [
-      { title: "each node, WebSocket alone", points: at((_, ws) => ws.node_s) },
-      { title: "Redis: rooms without presence", points: at((_, ws) => ws.redis_subscribe_s) },
-      { title: "Redis: rooms with presence", points: at((_, ws) => ws.redis_subscribe_s + ws.redis_presence_s) },
-      { title: "Redis: presence, and long-polling first", points: at((up) => up.redis_subscribe_s + up.redis_presence_s + up.redis_relay_s) },
-    ],
   });
 }
 
@@ -295,5 +276,4 @@ if (process.argv.includes("--check")) {
   mkdirSync(CURVES, { recursive: true });
   drawInterest();
   drawRedis();
-  drawStorm();
 }
