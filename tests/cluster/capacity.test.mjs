@@ -22,6 +22,7 @@ const WORKLOAD = {
   payload: 150,
   rooms: [
     { name: "room", per_conn: 3, size: 6, size_max: 30, zipf: 0.5, by: "conn", rate: 1, from: "clients" },
+    { name: "pres", per_conn: 2, size: 12, size_max: 20, zipf: 0.2, by: "room", rate: 1, from: "clients", presence: true },
     { name: "one", per_conn: 1, size: 1.25, size_max: 4, zipf: 0.3, by: "room", rate: 0.5, from: "backend" },
     { name: "all", per_conn: 0, by: "room", rate: 10, from: "backend" },
   ],
@@ -32,7 +33,10 @@ const NAMESPACES = [
     name: "/",
     auth: "none",
     apps: ["rooms"],
-    rooms: [{ match: "*", join: "anybody", emit: "anybody", list: "nobody" }],
+    rooms: [
+      { match: "pres:*", join: "anybody", emit: "anybody", list: "nobody", presence: true },
+      { match: "*", join: "anybody", emit: "anybody", list: "nobody" },
+    ],
   },
 ];
 
@@ -76,14 +80,14 @@ describe("the simulation of docs/capacity.md", () => {
   after(() => conns.forEach((conn) => conn.socket.terminate()));
 
   // Bytes from one reading to the next, without what nodes and Redis say to each other anyway.
-  const spent = (from, to) => {
+  const spent = (from, to, { scripts = 0 } = {}) => {
     const calls = (name) => to.calls[name] - from.calls[name];
-    const without = (way) =>
-      to[way] - from[way] - calls("ping") * PING[way] - calls("evalsha") * BEAT[way];
+    const beats = calls("evalsha") - scripts;
+    const without = (way) => to[way] - from[way] - calls("ping") * PING[way] - beats * BEAT[way];
     return { in: without("in"), out: without("out"), published: calls("publish") };
   };
 
-  test("has as many subscriptions, and their bytes", async () => {
+  test("has as many subscriptions and members, and their bytes", async () => {
     client = redis.client();
     read = meter(client);
     for (const at of simulated.at) {
@@ -105,7 +109,7 @@ describe("the simulation of docs/capacity.md", () => {
         }
       }
     }
-    const bytes = spent(before, await read());
+    const bytes = spent(before, await read(), { scripts: simulated.presence });
     const names = simulated.kinds.flatMap(({ kind, sizes }) => {
       return Array.from(sizes, (_, room) => `socket.io#/#${roomName(kind, room)}#`);
     });
@@ -115,8 +119,9 @@ describe("the simulation of docs/capacity.md", () => {
     assert.equal(joins, simulated.memberships);
     assert.equal(subscriptions, simulated.subscriptions);
     // They come one at a time here, so each has the head of a command to itself.
-    same(bytes.in, simulated.subscribe_in + subscriptions * subscribeHeadBytes(1), "bytes of SUBSCRIBE");
-    same(bytes.out, simulated.subscribe_out, "bytes of its answers");
+    const heads = subscriptions * subscribeHeadBytes(1);
+    same(bytes.in, simulated.subscribe_in + heads + simulated.presence_in, "bytes of joins");
+    same(bytes.out, simulated.subscribe_out + simulated.presence_out, "bytes of their answers");
   });
 
   test("has as many messages, and their bytes", async () => {

@@ -1,7 +1,8 @@
 // What the flows of model.mjs cost: processor, memory and network of Redis and of the nodes,
 // and which limit is nearest. All from the unit costs of units.json.
 import { formula, kindBytes, kindRate } from "./model.mjs";
-import { BEATS_PER_S, frameBytes, IDLE, tcpBytes } from "./wire.mjs";
+import { BEATS_PER_S, frameBytes, IDLE, presenceJoin, presenceLeave, tcpBytes } from "./wire.mjs";
+import { roomBytes } from "./workloads.mjs";
 
 const DELIVERY_BYTES = 350; // of one that costs redis_delivery_us
 const sumOf = (list) => list.reduce((a, b) => a + b, 0);
@@ -34,6 +35,13 @@ export function costs(workload, flows, units, { nodes, conns = workload.conns, r
     connects: connects * u.node_connect_redis_us,
   };
   const redisBytes = { in: flows.in + nodes * IDLE.in, out: flows.out + nodes * IDLE.out };
+  for (const kind of presenceRooms) {
+    const one = { room: roomBytes(kind), user: workload.user };
+    for (const script of [presenceJoin(one, kind.size), presenceLeave(one, kind.size)]) {
+      redisBytes.in += connects * kind.per_conn * script.in;
+      redisBytes.out += connects * kind.per_conn * script.out;
+    }
+  }
   return {
     redis_us: redisUs,
     redis_cores: sumOf(Object.values(redisUs)) / 1e6,

@@ -6,6 +6,7 @@ import {
   clusterBytes,
   integer,
   messageBytes,
+  presenceJoin,
   publishBytes,
   subscribeBytes,
   subscribedBytes,
@@ -158,6 +159,7 @@ export function simulate(workload, { nodes, conns = workload.conns, seed = 1, me
     channels: rooms,
     memberships: kinds.reduce((n, { sizes }) => n + sizes.reduce((a, b) => a + b, 0), 0),
     presence: kinds.reduce((n, { kind, sizes }) => n + (kind.presence ? sizes.reduce((a, b) => a + b, 0) : 0), 0),
+    ...presenceBytes(workload, kinds),
     subscribe_out: subscribedOut(workload, kinds, nodes),
     subscribe_in: kinds.reduce((n, { kind, interested }) => {
       return n + subscribeBytes(kindBytes(workload, kind).channel) * interested.reduce((a, b) => a + b, 0);
@@ -180,6 +182,19 @@ function subscribedOut(workload, kinds, nodes) {
     perNode.forEach((rooms, node) => {
       for (let i = 0; i < rooms; i++) bytes += subscribedBytes(channel, ++counts[node]);
     });
+  }
+  return bytes;
+}
+
+// Bytes by which presence knows of all members.
+function presenceBytes(workload, kinds) {
+  const bytes = { presence_in: 0, presence_out: 0 };
+  for (const { kind, sizes } of kinds.filter(({ kind }) => kind.presence)) {
+    const first = presenceJoin({ room: roomBytes(kind), user: workload.user }, 1);
+    for (const size of sizes) {
+      bytes.presence_in += size * first.in;
+      for (let n = 1; n <= size; n++) bytes.presence_out += first.out - integer(1) + integer(n);
+    }
   }
   return bytes;
 }

@@ -12,6 +12,7 @@ const str = (n) => n + (n < 32 ? 1 : n < 256 ? 2 : n < 65536 ? 3 : 5);
 
 const PREFIX = "socket.io".length;
 const CODE = 6; // of a node
+const ID = 20; // of a socket
 
 // The channel of a namespace, or of a room in it; names of so many bytes.
 export const channelBytes = (nsp, room) => PREFIX + 1 + nsp + 1 + (room ? room + 1 : 0);
@@ -46,6 +47,23 @@ export const BEAT = {
 export const BEATS_PER_S = 3 / LEASE_S;
 const idle = (way) => 2 * PING[way] + BEATS_PER_S * BEAT[way];
 export const IDLE = { in: idle("in"), out: idle("out") }; // of a node, a second
+
+// The scripts by which presence knows of a join and of a leave; `count`: members afterwards.
+const KEY = "gh:{0}:".length;
+const presenceKeys = (nsp, room) => [KEY + "members:".length + nsp + 1 + room, KEY + "guests:".length + nsp + 1 + room];
+const NODE_ROOMS = KEY + "node:".length + CODE + ":rooms".length;
+const script = (keys, args) => array(["EVALSHA".length, 40, 1, ...keys, ...args]);
+export function presenceJoin({ nsp = 1, room, user = 0 }, count) {
+  const keys = [...presenceKeys(nsp, room), KEY + "nodes".length, NODE_ROOMS];
+  return {
+    in: script(keys, [CODE, digits(LEASE_S * 1000), nsp + 1 + room, ID, ID, user, KEY]),
+    out: 4 + integer(count) + integer(1),
+  };
+}
+export function presenceLeave({ nsp = 1, room }, count) {
+  const keys = [...presenceKeys(nsp, room), NODE_ROOMS];
+  return { in: script(keys, [CODE, nsp + 1 + room, ID, ID]), out: integer(count) };
+}
 
 // A text message of WebSocket to a client: 42["event","payload"].
 export function frameBytes({ event, payload }) {

@@ -6,7 +6,7 @@
 //               of its rooms of this kind (`by: "conn"`)
 //   from        who publishes: "clients", or a "backend" straight to Redis
 //   presence    whether Redis keeps who is in it
-// and `session_s` says how long a connection lasts on average.
+// `user` is the length of users' names, where presence keeps them, and `session_s` says how long a connection lasts on average.
 export const WORKLOADS = {
   notifications: {
     title: "notifications: a room for each user, 1.25 devices each; a backend sends each user a message every 80 s",
@@ -22,6 +22,7 @@ export const WORKLOADS = {
     session_s: 1800,
     event: 7,
     payload: 120,
+    user: 8,
     rooms: [{ name: "room", per_conn: 4, size: 50, size_max: 1000, zipf: 0.5, by: "conn", rate: 1 / 60, from: "clients", presence: true }],
   },
   live: {
