@@ -52,7 +52,8 @@ function options() {
     return n;
   };
   const workload = WORKLOADS[values.workload];
-  if (!workload) throw new Error(`--workload ${values.workload}: one of ${Object.keys(WORKLOADS).join(", ")}`);
+  if (!workload)
+    throw new Error(`--workload ${values.workload}: one of ${Object.keys(WORKLOADS).join(", ")}`);
   const tolerance = Number(values.tolerance);
   if (!(tolerance > 0)) throw new Error(`--tolerance ${values.tolerance}: a number above 0`);
   return {
@@ -73,21 +74,49 @@ function print(o, { nodes, flows, apart, cost, broken, storms }) {
   const rows = [
     ["workload", o.workload.title],
     ["seed", String(o.seed)],
-    ["connections, nodes", `${number(o.conns)}, ${number(nodes)}; the fullest has ${number(flows.conns_max)}`],
+    [
+      "connections, nodes",
+      `${number(o.conns)}, ${number(nodes)}; the fullest has ${number(flows.conns_max)}`,
+    ],
     ["rooms, memberships", `${number(flows.rooms)}, ${number(flows.memberships)}`],
     ["subscriptions in Redis", number(flows.subscriptions)],
     ["messages published", `${number(flows.messages)} a second`],
-    ["  to nodes", `${number(flows.hears)} a second, ${(flows.hears / flows.messages).toFixed(1)} each`],
-    ["  to clients", `${number(flows.deliveries)} a second, ${(flows.deliveries / flows.messages).toFixed(1)} each`],
+    [
+      "  to nodes",
+      `${number(flows.hears)} a second, ${(flows.hears / flows.messages).toFixed(1)} each`,
+    ],
+    [
+      "  to clients",
+      `${number(flows.deliveries)} a second, ${(flows.deliveries / flows.messages).toFixed(1)} each`,
+    ],
     ["bytes into Redis", `${megabytes(cost.redis_in)} a second`],
-    ["bytes out of Redis", `${megabytes(cost.redis_out)} a second, ${((cost.redis_out * 8) / 1e9).toFixed(2)} Gbit/s`],
-    ["Redis, processor", `${percent(cost.redis_cores)} of what its one core can do: ${shares(cost.redis_us)}`],
+    [
+      "bytes out of Redis",
+      `${megabytes(cost.redis_out)} a second, ${((cost.redis_out * 8) / 1e9).toFixed(2)} Gbit/s`,
+    ],
+    [
+      "Redis, processor",
+      `${percent(cost.redis_cores)} of what its one core can do: ${shares(cost.redis_us)}`,
+    ],
     ["Redis, memory", megabytes(Object.values(cost.redis_memory).reduce((a, b) => a + b, 0))],
     ["nodes, processor", `${cost.node_cores.toFixed(1)} cores: ${shares(cost.node_us)}`],
-    ["nodes, memory", `${megabytes(cost.node_memory)}, and ${megabytes(cost.kernel_memory)} of the kernel's`],
-    ["to clients", `${((cost.clients_out * 8) / 1e9).toFixed(2)} Gbit/s, ${number(cost.clients_packets)} packets a second`],
+    [
+      "nodes, memory",
+      `${megabytes(cost.node_memory)}, and ${megabytes(cost.kernel_memory)} of the kernel's`,
+    ],
+    [
+      "to clients",
+      `${((cost.clients_out * 8) / 1e9).toFixed(2)} Gbit/s, ` +
+        `${number(cost.clients_packets)} packets a second`,
+    ],
     ["formula and simulation", `${percent(apart)} apart, at most`],
-    ["what breaks first", broken.slice(0, 4).map(([name, x]) => `${name} ${percent(x)}`).join("; ")],
+    [
+      "what breaks first",
+      broken
+        .slice(0, 4)
+        .map(([name, x]) => `${name} ${percent(x)}`)
+        .join("; "),
+    ],
     ["all come back at once", storms],
   ];
   const width = Math.max(...rows.map(([name]) => name.length));
@@ -111,21 +140,46 @@ function main() {
   const apart = difference(flows, expected);
   const cost = costs(o.workload, flows, o.units, { ...o, nodes });
   const broken = limits(o.workload, cost, flows, o.units, { ...o, nodes });
-  const back = storm(o.workload, o.units, { nodes, conns: o.conns, all: o.conns, subscriptions: flows.subscriptions });
+  const back = storm(o.workload, o.units, {
+    nodes,
+    conns: o.conns,
+    all: o.conns,
+    subscriptions: flows.subscriptions,
+  });
   if (o.json) {
     const limits_ = Object.fromEntries(broken);
-    console.log(JSON.stringify({ seed: o.seed, nodes, conns: o.conns, flows, formula: expected, apart, cost, limits: limits_, storm: back }, null, 2));
+    console.log(
+      JSON.stringify(
+        {
+          seed: o.seed,
+          nodes,
+          conns: o.conns,
+          flows,
+          formula: expected,
+          apart,
+          cost,
+          limits: limits_,
+          storm: back,
+        },
+        null,
+        2,
+      ),
+    );
   } else {
     const seconds = (s) => `${s.toFixed(1)} s`;
+    const redis = back.redis_subscribe_s + back.redis_presence_s;
     print(o, {
       ...{ nodes, flows, apart, cost, broken },
       storms:
-        `${seconds(back.node_s)} of each node, ${seconds(back.redis_subscribe_s + back.redis_presence_s)} of Redis, ` +
+        `${seconds(back.node_s)} of each node, ${seconds(redis)} of Redis, ` +
         `${seconds(back.tls_s)} of each balancer's cores for TLS`,
     });
   }
   if (apart > o.tolerance) {
-    console.error(`simulation and formula are ${percent(apart)} apart: draw more messages, or one of them is wrong`);
+    console.error(
+      `simulation and formula are ${percent(apart)} apart: ` +
+        "draw more messages, or one of them is wrong",
+    );
     process.exitCode = 1;
   }
 }

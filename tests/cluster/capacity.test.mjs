@@ -21,9 +21,37 @@ const WORKLOAD = {
   event: EVENT.length,
   payload: 150,
   rooms: [
-    { name: "room", per_conn: 3, size: 6, size_max: 30, zipf: 0.5, by: "conn", rate: 1, from: "clients" },
-    { name: "pres", per_conn: 2, size: 12, size_max: 20, zipf: 0.2, by: "room", rate: 1, from: "clients", presence: true },
-    { name: "one", per_conn: 1, size: 1.25, size_max: 4, zipf: 0.3, by: "room", rate: 0.5, from: "backend" },
+    {
+      name: "room",
+      per_conn: 3,
+      size: 6,
+      size_max: 30,
+      zipf: 0.5,
+      by: "conn",
+      rate: 1,
+      from: "clients",
+    },
+    {
+      name: "known",
+      per_conn: 2,
+      size: 12,
+      size_max: 20,
+      zipf: 0.2,
+      by: "room",
+      rate: 1,
+      from: "clients",
+      presence: true,
+    },
+    {
+      name: "one",
+      per_conn: 1,
+      size: 1.25,
+      size_max: 4,
+      zipf: 0.3,
+      by: "room",
+      rate: 0.5,
+      from: "backend",
+    },
     { name: "all", per_conn: 0, by: "room", rate: 10, from: "backend" },
   ],
 };
@@ -34,7 +62,7 @@ const NAMESPACES = [
     auth: "none",
     apps: ["rooms"],
     rooms: [
-      { match: "pres:*", join: "anybody", emit: "anybody", list: "nobody", presence: true },
+      { match: "known:*", join: "anybody", emit: "anybody", list: "nobody", presence: true },
       { match: "*", join: "anybody", emit: "anybody", list: "nobody" },
     ],
   },
@@ -50,7 +78,8 @@ function meter(client) {
   return async () => {
     const answer = await client.info("stats", "commandstats");
     const field = (name) => Number(new RegExp(`^${name}:(\\d+)`, "m").exec(answer)[1]);
-    const calls = (name) => Number(new RegExp(`^cmdstat_${name}:calls=(\\d+)`, "m").exec(answer)?.[1] ?? 0);
+    const calls = (name) =>
+      Number(new RegExp(`^cmdstat_${name}:calls=(\\d+)`, "m").exec(answer)?.[1] ?? 0);
     questions += question;
     const at = {
       in: field("total_net_input_bytes") - questions,
@@ -70,7 +99,10 @@ function same(actual, expected, what) {
 describe("the simulation of docs/capacity.md", () => {
   const redis = useRedis();
   const nodes = Array.from({ length: NODES }, (_, i) => {
-    return useNode({ redis: redis.url, namespaces: NAMESPACES, eventRate: 0 }, { name: `node ${i}` });
+    return useNode(
+      { redis: redis.url, namespaces: NAMESPACES, eventRate: 0 },
+      { name: `node ${i}` },
+    );
   });
   const messages = 3000;
   const simulated = simulate(WORKLOAD, { nodes: NODES, seed: 7, messages, keep: true });
@@ -137,7 +169,8 @@ describe("the simulation of docs/capacity.md", () => {
           continue;
         }
         conns[from].send(`42${emitted++}["room:emit","${name}","${EVENT}","${PAYLOAD}"]`);
-        if (emitted % 50 === 0) await until("events are acknowledged", () => counts.acks === emitted);
+        if (emitted % 50 === 0)
+          await until("events are acknowledged", () => counts.acks === emitted);
       }
     }
     await until("all events are acknowledged", () => counts.acks === emitted);
@@ -191,13 +224,19 @@ describe("the program of the simulation", () => {
   });
 
   test("refuses what it does not know", async () => {
-    for (const args of [["--workload", "x"], ["--nodes", "1"], ["--unit", "x=1"], ["--conns", "a"]]) {
+    for (const args of [
+      ["--workload", "x"],
+      ["--nodes", "1"],
+      ["--unit", "x=1"],
+      ["--conns", "a"],
+    ]) {
       await assert.rejects(run(...args), { code: 2 });
     }
   });
 
   test("takes another unit cost", async () => {
-    const cores = async (...args) => JSON.parse((await run(...SMALL, "--json", ...args)).stdout).cost.redis_cores;
+    const cores = async (...args) =>
+      JSON.parse((await run(...SMALL, "--json", ...args)).stdout).cost.redis_cores;
     assert.ok((await cores("--unit", "redis_publish_us=1000")) > (await cores()));
   });
 });

@@ -22,9 +22,12 @@ export function costs(workload, flows, units, { nodes, conns = workload.conns, r
 
   const redisUs = {
     publishes: flows.messages * (u.redis_publish_us + nodes * u.redis_pattern_us),
-    deliveries: flows.hears * u.redis_delivery_us + (flows.out - flows.hears * DELIVERY_BYTES) * u.redis_byte_us,
+    deliveries:
+      flows.hears * u.redis_delivery_us +
+      (flows.out - flows.hears * DELIVERY_BYTES) * u.redis_byte_us,
     subscriptions: 2 * firsts * u.redis_subscribe_us,
-    presence: 2 * presenceJoins * u.redis_presence_join_us + nodes * BEATS_PER_S * u.redis_presence_join_us,
+    presence:
+      2 * presenceJoins * u.redis_presence_join_us + nodes * BEATS_PER_S * u.redis_presence_join_us,
     recovery: recovery ? flows.messages * u.redis_recovery_us : 0,
   };
   const nodeUs = {
@@ -48,7 +51,8 @@ export function costs(workload, flows, units, { nodes, conns = workload.conns, r
     redis_in: redisBytes.in,
     redis_out: redisBytes.out,
     redis_memory: {
-      subscriptions: flows.subscriptions * u.redis_subscription_bytes + flows.channels * u.redis_channel_bytes,
+      subscriptions:
+        flows.subscriptions * u.redis_subscription_bytes + flows.channels * u.redis_channel_bytes,
       presence: presenceMembers * u.redis_member_bytes,
       recovery: recovery ? recoveryBytes(workload, u, conns) : 0,
     },
@@ -69,7 +73,9 @@ function recoveryBytes(workload, u, conns) {
     const rooms = roomsOf(kind, conns);
     const entries = kindRate(kind, conns, rooms) * u.recovery_window_s;
     const { message } = kindBytes(workload, kind);
-    return Math.min(rooms, entries) * u.recovery_log_bytes + entries * (message + u.recovery_entry_bytes);
+    return (
+      Math.min(rooms, entries) * u.recovery_log_bytes + entries * (message + u.recovery_entry_bytes)
+    );
   });
   return sumOf(logs) + conns * u.recovery_session_bytes;
 }
@@ -86,23 +92,41 @@ export function limits(workload, c, flows, units, { nodes, conns = workload.conn
     ["Redis: what its one thread can do", c.redis_cores],
     ["Redis: network out", (c.redis_out * 8) / (u.nic_gbit * 1e9)],
     ["Redis: memory", memory / (u.redis_memory_gb * 1e9)],
-    ["nodes: processor of the fullest", ((c.node_cores / nodes) * (flows.conns_max ?? conns / nodes)) / (conns / nodes)],
+    [
+      "nodes: processor of the fullest",
+      ((c.node_cores / nodes) * (flows.conns_max ?? conns / nodes)) / (conns / nodes),
+    ],
     ["nodes: open files (maxConns)", (flows.conns_max ?? conns / nodes) / u.max_conns],
-    ["balancer: ports to a node's address", (flows.conns_max ?? conns / nodes) / u.balancers / u.ports],
+    [
+      "balancer: ports to a node's address",
+      (flows.conns_max ?? conns / nodes) / u.balancers / u.ports,
+    ],
     ["balancer: network out", (c.clients_out * 8) / (u.balancers * u.nic_gbit * 1e9)],
     ["balancer: conntrack entries, if it is on", (2 * conns) / u.balancers / u.conntrack_max],
-    ["a node's buffer in Redis, if it stands still for a second", perNodeOut / (u.pubsub_buffer_mb * 1e6)],
+    [
+      "a node's buffer in Redis, if it stands still for a second",
+      perNodeOut / (u.pubsub_buffer_mb * 1e6),
+    ],
   ].sort(([, a], [, b]) => b - a);
 }
 
 // The fewest nodes of which none is to be over `share` of a core, nor has more than
 // `conns_per_node` connections.
-export function plan(workload, units, { conns = workload.conns, share = units.plan_share, recovery = false } = {}) {
-  for (let nodes = Math.max(2, Math.ceil(conns / units.plan_conns_per_node)); ; nodes = Math.ceil(nodes * 1.01)) {
+export function plan(
+  workload,
+  units,
+  { conns = workload.conns, share = units.plan_share, recovery = false } = {},
+) {
+  for (
+    let nodes = Math.max(2, Math.ceil(conns / units.plan_conns_per_node));
+    ;
+    nodes = Math.ceil(nodes * 1.01)
+  ) {
     const flows = formula(workload, { nodes, conns });
     const { node_cores: cores } = costs(workload, flows, units, { nodes, conns, recovery });
     if (cores / nodes <= share) return nodes;
-    if (nodes > 20_000) throw new Error("no number of nodes carries this: each costs more than it takes over");
+    if (nodes > 20_000)
+      throw new Error("no number of nodes carries this: each costs more than it takes over");
   }
 }
 
@@ -133,7 +157,11 @@ export const scale = (workload, conns) => ({ ...workload, conns });
 // --- storms ---
 
 // Seconds of one core's work when `conns` come at once to `nodes`, by where it is spent.
-export function storm(workload, units, { nodes, conns, all = workload.conns, subscriptions, upgrade = false }) {
+export function storm(
+  workload,
+  units,
+  { nodes, conns, all = workload.conns, subscriptions, upgrade = false },
+) {
   const u = units;
   const rooms = sumOf(workload.rooms.map(({ per_conn }) => per_conn || 1));
   const presence = sumOf(workload.rooms.map((kind) => (kind.presence ? kind.per_conn : 0)));

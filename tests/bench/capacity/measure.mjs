@@ -1,6 +1,7 @@
 // Measures what the capacity model reckons with (units.json) on this machine.
 //
-//   GATEHOUSE_BIN=build/release/gateway/gatehouse node tests/bench/capacity/measure.mjs [--write] [redis] [node] [tls] [check]
+//   GATEHOUSE_BIN=build/release/gateway/gatehouse \
+//     node tests/bench/capacity/measure.mjs [--write] [redis] [node] [tls] [check]
 //
 // Prints each figure beside the one in units.json; --write puts them there. `check` changes
 // nothing: it says what a whole cluster spends, against what the units say. Processor time is
@@ -67,7 +68,16 @@ async function wires(port, n) {
 // Redis as a server of its own, over TCP as in production.
 async function withRedis(work) {
   const port = freePort();
-  const server = new RedisServer("--bind", HOST, "--protected-mode", "no", "--port", String(port), "--enable-debug-command", "yes");
+  const server = new RedisServer(
+    "--bind",
+    HOST,
+    "--protected-mode",
+    "no",
+    "--port",
+    String(port),
+    "--enable-debug-command",
+    "yes",
+  );
   await server.start();
   try {
     return await work({ port, pid: server.process.pid, client: server.client() });
@@ -81,7 +91,10 @@ async function withRedis(work) {
 // are served in one turn of its loop, as when it has much to do (it sleeps while their
 // commands come, which is no processor time); else one at a time. `piped`: how many each
 // sends at once.
-async function publishUs(redis, { size = SIZE, subscribers = 0, busy = true, piped = 1, rounds = 300 }) {
+async function publishUs(
+  redis,
+  { size = SIZE, subscribers = 0, busy = true, piped = 1, rounds = 300 },
+) {
   const channel = "socket.io#/#room:0000001#";
   const publish = command("PUBLISH", channel, "x".repeat(size)).repeat(piped);
   const reply = `:${subscribers}\r\n`.length * piped;
@@ -132,7 +145,7 @@ async function measurePublish(redis) {
   const [few, many] = [8, 40];
   const slope = async (size, busy) => {
     const a = await publishUs(redis, { size, busy, subscribers: few });
-    return (await publishUs(redis, { size, busy, subscribers: many }) - a) / (many - few);
+    return ((await publishUs(redis, { size, busy, subscribers: many })) - a) / (many - few);
   };
   tell("redis_publish_us", none);
   tell("redis_publish_piped_us", await publishUs(redis, { piped: 8 }));
@@ -149,13 +162,16 @@ async function measurePatterns(redis) {
   const [wire] = await wires(redis.port, 1);
   const none = await publishUs(redis, {});
   const codes = Array.from({ length: 400 }, (_, i) => String(i).padStart(6, "0"));
-  wire.socket.write(codes.map((c) => command("PSUBSCRIBE", `socket.io#/#${c}??????????????#`)).join(""));
+  wire.socket.write(
+    codes.map((c) => command("PSUBSCRIBE", `socket.io#/#${c}??????????????#`)).join(""),
+  );
   await until("patterns", async () => (await redis.client.pubsub("NUMPAT")) === codes.length);
-  tell("redis_pattern_us", (await publishUs(redis, {}) - none) / codes.length);
+  tell("redis_pattern_us", ((await publishUs(redis, {})) - none) / codes.length);
   wire.close();
 }
 
-const memory = async (redis) => Number(/used_memory:(\d+)/.exec(await redis.client.info("memory"))[1]);
+const memory = async (redis) =>
+  Number(/used_memory:(\d+)/.exec(await redis.client.info("memory"))[1]);
 
 async function measureSubscriptions(redis) {
   const channels = 100_000;
@@ -185,7 +201,10 @@ async function measureSubscriptions(redis) {
 // Joins of rooms with presence: the script the nodes call, in rooms of 50.
 async function measurePresence(redis) {
   const read = (name) => readFileSync(new URL(name, LUA), "utf8");
-  const sha = await redis.client.script("LOAD", `${read("parts/members.lua")}\n${read("presence_add.lua")}`);
+  const sha = await redis.client.script(
+    "LOAD",
+    `${read("parts/members.lua")}\n${read("presence_add.lua")}`,
+  );
   const before = await memory(redis);
   const n = 100_000;
   await redis.client.config("RESETSTAT");
@@ -197,13 +216,25 @@ async function measurePresence(redis) {
         const room = `/#room:${String(Math.floor((i + j) / 50)).padStart(7, "0")}`;
         return redis.client.evalsha(
           ...[sha, 4, `gh:{0}:members:${room}`, `gh:{0}:guests:${room}`, "gh:{0}:nodes"],
-          ...[`gh:{0}:node:${code}:rooms`, code, "3600000", room, sid, `${sid}~`, "user00", "gh:{0}:"],
+          ...[
+            `gh:{0}:node:${code}:rooms`,
+            code,
+            "3600000",
+            room,
+            sid,
+            `${sid}~`,
+            "user00",
+            "gh:{0}:",
+          ],
         );
       }),
     );
   }
   const stats = await redis.client.info("commandstats");
-  tell("redis_presence_join_us", Number(/cmdstat_evalsha:.*?usec_per_call=([\d.]+)/.exec(stats)[1]));
+  tell(
+    "redis_presence_join_us",
+    Number(/cmdstat_evalsha:.*?usec_per_call=([\d.]+)/.exec(stats)[1]),
+  );
   tell("redis_member_bytes", ((await memory(redis)) - before) / n);
 }
 
@@ -218,16 +249,24 @@ async function measureRedis() {
 
 // --- a node, under the load of `gatehouse bench` ---
 
-const NAMESPACES = [{
-  name: "/", auth: "none", apps: ["rooms"],
-  rooms: [{ match: "*", join: "anybody", emit: "anybody", list: "nobody" }],
-}];
+const NAMESPACES = [
+  {
+    name: "/",
+    auth: "none",
+    apps: ["rooms"],
+    rooms: [{ match: "*", join: "anybody", emit: "anybody", list: "nobody" }],
+  },
+];
 
 async function bench(node, scenario, ...options) {
-  const { stdout } = await run(process.env.GATEHOUSE_BIN, [
-    ...["bench", scenario, node.url, "--server-pid", String(node.process.pid)],
-    ...["--processes", "1", "--json", "-", ...options],
-  ], { maxBuffer: 1 << 24, timeout: 120_000 });
+  const { stdout } = await run(
+    process.env.GATEHOUSE_BIN,
+    [
+      ...["bench", scenario, node.url, "--server-pid", String(node.process.pid)],
+      ...["--processes", "1", "--json", "-", ...options],
+    ],
+    { maxBuffer: 1 << 24, timeout: 120_000 },
+  );
   return JSON.parse(stdout);
 }
 
@@ -247,7 +286,11 @@ async function measureNode() {
     const slab = () => 1024 * Number(/Slab: +(\d+)/.exec(readFileSync("/proc/meminfo", "utf8"))[1]);
     const before = slab();
     const running = bench(node, "idle", ...conns, "--duration", "30s");
-    await until("all are connected", async () => (await node.metrics()).gatehouse_memberships >= 10_000, 60_000);
+    await until(
+      "all are connected",
+      async () => (await node.metrics()).gatehouse_memberships >= 10_000,
+      60_000,
+    );
     tell("kernel_conn_bytes", (slab() - before) / 10_000 / 2); // both ends are here
     const idle = await running;
     tell("node_connect_us", idle.server.connect_cpu_us_each);
@@ -256,8 +299,14 @@ async function measureNode() {
   });
   await withNode({}, async (node) => {
     const one = ["--conns", "1000", "--duration", "5s"];
-    tell("node_delivery_us", (await bench(node, "fanout", ...one, "--in-flight", "1")).server.run_cpu_us_each);
-    tell("node_delivery_busy_us", (await bench(node, "fanout", ...one, "--in-flight", "8")).server.run_cpu_us_each);
+    tell(
+      "node_delivery_us",
+      (await bench(node, "fanout", ...one, "--in-flight", "1")).server.run_cpu_us_each,
+    );
+    tell(
+      "node_delivery_busy_us",
+      (await bench(node, "fanout", ...one, "--in-flight", "8")).server.run_cpu_us_each,
+    );
   });
   const redis = await RedisServer.start();
   await withNode({ redis: redis.url }, async (node) => {
@@ -279,16 +328,21 @@ async function measureReceive(redis, node) {
   const code = pattern.split("-")[1];
   const { encode } = (await import("notepack.io")).default;
   const id = `${code}AAAAAAAAAAAAAA`;
-  const message = Buffer.from(encode([
-    "emitter", { type: 2, data: ["message", "x".repeat(200)], nsp: "/" },
-    { rooms: [id], except: [], flags: {} },
-  ]));
+  const message = Buffer.from(
+    encode([
+      "emitter",
+      { type: 2, data: ["message", "x".repeat(200)], nsp: "/" },
+      { rooms: [id], except: [], flags: {} },
+    ]),
+  );
   const received = async () => (await node.metrics()).gatehouse_backend_received_total;
   const each = async (n, together) => {
     const start = await received();
     const before = cpuUs(node.process.pid);
     for (let i = 0; i < n; i += together) {
-      await Promise.all(Array.from({ length: together }, () => client.publish(`socket.io#/#${id}#`, message)));
+      await Promise.all(
+        Array.from({ length: together }, () => client.publish(`socket.io#/#${id}#`, message)),
+      );
     }
     await until("the node has heard all", async () => (await received()) === start + n);
     return (cpuUs(node.process.pid) - before) / n;
@@ -315,7 +369,15 @@ async function measureEmit(node) {
 // What a full TLS 1.3 handshake costs the balancer at least: its signature, and a key
 // exchange, which is two multiplications.
 async function measureTls() {
-  const { stdout } = await run("openssl", ["speed", "-seconds", "2", "-mr", "ecdsap256", "rsa2048", "ecdhx25519"]);
+  const { stdout } = await run("openssl", [
+    "speed",
+    "-seconds",
+    "2",
+    "-mr",
+    "ecdsap256",
+    "rsa2048",
+    "ecdhx25519",
+  ]);
   const rate = (line) => Number(new RegExp(`^\\+${line}:([\\d.]+)`, "m").exec(stdout)[1]);
   const exchange = 2 / rate("F5:\\d+:253");
   tell("tls_ecdsa_us", 1e6 * (1 / rate("F4:\\d+:256") + exchange));
@@ -331,24 +393,34 @@ async function checkWhole() {
     nodes: cluster.nodes.reduce((sum, node) => sum + cpuUs(node.process.pid), 0),
     redis: cpuUs(cluster.redis.process.pid),
   });
-  for (const [rooms, members] of [[100, 10], [20, 50]]) {
+  for (const [rooms, members] of [
+    [100, 10],
+    [20, 50],
+  ]) {
     const before = { ...(await cluster.metrics()), ...spent() };
-    const { stdout } = await run(process.env.GATEHOUSE_BIN, [
-      ...["bench", "rooms", cluster.url, "--rooms", String(rooms), "--members", String(members)],
-      ...["--duration", "5s", "--processes", "1", "--in-flight", "4", "--json", "-"],
-    ], { maxBuffer: 1 << 24, timeout: 60_000 });
+    const { stdout } = await run(
+      process.env.GATEHOUSE_BIN,
+      [
+        ...["bench", "rooms", cluster.url, "--rooms", String(rooms), "--members", String(members)],
+        ...["--duration", "5s", "--processes", "1", "--in-flight", "4", "--json", "-"],
+      ],
+      { maxBuffer: 1 << 24, timeout: 60_000 },
+    );
     const { delivered } = JSON.parse(stdout).counts;
     const after = { ...(await cluster.metrics()), ...spent() };
     const grown = (name) => after[name] - before[name];
     const messages = grown("gatehouse_published_total");
     const hears = grown("gatehouse_backend_received_total");
     const nodes =
-      messages * units.node_emit_us + hears * units.node_receive_us + delivered * units.node_delivery_us +
+      messages * units.node_emit_us +
+      hears * units.node_receive_us +
+      delivered * units.node_delivery_us +
       grown("gatehouse_conns_opened_total") * units.node_connect_redis_us;
     const redis = messages * units.redis_publish_us + hears * units.redis_delivery_us;
     console.log(
-      `${rooms} rooms of ${members} on 3 nodes, ${Math.round(delivered / 5)} deliveries a second: the nodes spent ` +
-        `${(grown("nodes") / nodes).toFixed(2)} of what the units say, Redis ${(grown("redis") / redis).toFixed(2)}`,
+      `${rooms} rooms of ${members} on 3 nodes, ${Math.round(delivered / 5)} deliveries a second: ` +
+        `the nodes spent ${(grown("nodes") / nodes).toFixed(2)} of what the units say, ` +
+        `Redis ${(grown("redis") / redis).toFixed(2)}`,
     );
   }
   await cluster.stop();

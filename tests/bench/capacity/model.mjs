@@ -128,7 +128,12 @@ export function kindRate(kind, conns, rooms) {
 // Bytes of one message of a kind, by what it goes through.
 export function kindBytes(workload, kind) {
   const room = roomBytes(kind);
-  const message = clusterBytes({ room, event: workload.event, payload: workload.payload, uid: kind.from === "backend" ? 7 : 9 });
+  const message = clusterBytes({
+    room,
+    event: workload.event,
+    payload: workload.payload,
+    uid: kind.from === "backend" ? 7 : 9,
+  });
   const channel = channelBytes(1, room);
   return {
     in: publishBytes(channel, message),
@@ -138,31 +143,47 @@ export function kindBytes(workload, kind) {
   };
 }
 
-
 // Place everything and draw `messages` of them; all numbers of the answer are per second.
-export function simulate(workload, { nodes, conns = workload.conns, seed = 1, messages = 200_000, keep = false }) {
+export function simulate(
+  workload,
+  { nodes, conns = workload.conns, seed = 1, messages = 200_000, keep = false },
+) {
   const random = new Random(seed);
   const at = placeConns(conns, nodes, random);
   const perNode = new Float64Array(nodes);
   for (const node of at) perNode[node]++;
   const kinds = workload.rooms.map((kind) => placeRooms(kind, at, nodes, random, keep));
-  const total = kinds.reduce((sum, { kind, sizes }) => sum + kindRate(kind, conns, sizes.length), 0);
-  const flows = kinds.map((placed) => drawMessages(workload, placed, { conns, total, messages, random, keep }));
+  const total = kinds.reduce(
+    (sum, { kind, sizes }) => sum + kindRate(kind, conns, sizes.length),
+    0,
+  );
+  const flows = kinds.map((placed) =>
+    drawMessages(workload, placed, { conns, total, messages, random, keep }),
+  );
   const rooms = kinds.reduce((n, { sizes }) => n + sizes.length, 0);
   return {
     ...sum(flows),
     nodes,
     conns,
     conns_max: Math.max(...perNode),
-    subscriptions: kinds.reduce((n, { interested }) => n + interested.reduce((a, b) => a + b, 0), 0),
+    subscriptions: kinds.reduce(
+      (n, { interested }) => n + interested.reduce((a, b) => a + b, 0),
+      0,
+    ),
     rooms,
     channels: rooms,
     memberships: kinds.reduce((n, { sizes }) => n + sizes.reduce((a, b) => a + b, 0), 0),
-    presence: kinds.reduce((n, { kind, sizes }) => n + (kind.presence ? sizes.reduce((a, b) => a + b, 0) : 0), 0),
+    presence: kinds.reduce(
+      (n, { kind, sizes }) => n + (kind.presence ? sizes.reduce((a, b) => a + b, 0) : 0),
+      0,
+    ),
     ...presenceBytes(workload, kinds),
     subscribe_out: subscribedOut(workload, kinds, nodes),
     subscribe_in: kinds.reduce((n, { kind, interested }) => {
-      return n + subscribeBytes(kindBytes(workload, kind).channel) * interested.reduce((a, b) => a + b, 0);
+      return (
+        n +
+        subscribeBytes(kindBytes(workload, kind).channel) * interested.reduce((a, b) => a + b, 0)
+      );
     }, 0),
     joins_per_conn: workload.rooms.reduce((n, kind) => n + (kind.per_conn || 1), 0),
     ...(keep ? { at, kinds, sent: flows.map(({ sent }) => sent) } : {}),
@@ -201,7 +222,11 @@ function presenceBytes(workload, kinds) {
 
 // Draw this kind's share of the messages: of a room with as many members as `by: "conn"`
 // says more are sent. What was drawn is scaled to a second.
-function drawMessages(workload, { kind, sizes, interested, members }, { conns, total, messages, random, keep }) {
+function drawMessages(
+  workload,
+  { kind, sizes, interested, members },
+  { conns, total, messages, random, keep },
+) {
   const rate = kindRate(kind, conns, sizes.length);
   const n = Math.max(1, Math.round((messages * rate) / total));
   const bytes = kindBytes(workload, kind);
@@ -266,7 +291,8 @@ function countSizes(kind, conns) {
   const known = kind.per_conn ? Math.min(conns, COUNTED) : conns;
   const factor = conns / known;
   const counts = new Map();
-  for (const size of roomSizes(kind, known)) counts.set(size, (counts.get(size) ?? 0) + (kind.per_conn ? factor : 1));
+  for (const size of roomSizes(kind, known))
+    counts.set(size, (counts.get(size) ?? 0) + (kind.per_conn ? factor : 1));
   let [rooms, memberships] = [0, 0];
   for (const [size, count] of counts) {
     rooms += count;
@@ -277,7 +303,16 @@ function countSizes(kind, conns) {
 
 // The same as simulate(), without chance.
 export function formula(workload, { nodes, conns = workload.conns }) {
-  const all = { messages: 0, emits: 0, hears: 0, deliveries: 0, in: 0, out: 0, subscriptions: 0, channels: 0 };
+  const all = {
+    messages: 0,
+    emits: 0,
+    hears: 0,
+    deliveries: 0,
+    in: 0,
+    out: 0,
+    subscriptions: 0,
+    channels: 0,
+  };
   for (const kind of workload.rooms) {
     const { counts, rooms, memberships } = sizeCounts(kind, conns);
     const bytes = kindBytes(workload, kind);

@@ -20,10 +20,13 @@ const sum = (parts) => Object.values(parts).reduce((a, b) => a + b, 0);
 // --- how numbers are written ---
 
 const count = (n) => Math.round(n).toLocaleString("en-US");
-const short = (n) => (n === 0 ? "0" : n < 10 ? String(Number(n.toPrecision(2))) : count(Number(n.toPrecision(3))));
+const short = (n) =>
+  n === 0 ? "0" : n < 10 ? String(Number(n.toPrecision(2))) : count(Number(n.toPrecision(3)));
 const seconds = (s) => (s < 0.05 ? "< 0.1 s" : `${s < 10 ? s.toFixed(1) : count(s)} s`);
-const percent = (x) => (x < 0.001 ? "< 0.1 %" : x < 0.1 ? `${(100 * x).toFixed(1)} %` : `${count(100 * x)} %`);
-const bytes = (n) => (n >= 1e9 ? `${short(n / 1e9)} GB` : n >= 1e6 ? `${short(n / 1e6)} MB` : `${short(n / 1e3)} KB`);
+const percent = (x) =>
+  x < 0.001 ? "< 0.1 %" : x < 0.1 ? `${(100 * x).toFixed(1)} %` : `${count(100 * x)} %`;
+const bytes = (n) =>
+  n >= 1e9 ? `${short(n / 1e9)} GB` : n >= 1e6 ? `${short(n / 1e6)} MB` : `${short(n / 1e3)} KB`;
 const bits = (perSecond) => {
   const n = perSecond * 8;
   return n >= 1e9 ? `${short(n / 1e9)} Gbit/s` : `${short(n / 1e6)} Mbit/s`;
@@ -45,38 +48,57 @@ const needs = names.map((name) => need(name));
 
 // The largest room's members on one node, told one after the other.
 function burstMs({ workload, flows, nodes }) {
-  const largest = Math.max(...workload.rooms.map((kind) => (kind.per_conn ? kind.size_max : workload.conns)));
+  const largest = Math.max(
+    ...workload.rooms.map((kind) => (kind.per_conn ? kind.size_max : workload.conns)),
+  );
   return ((Math.min(largest, flows.conns) / nodes) * units.node_delivery_us) / 1000;
 }
 
 function needsTable() {
   const line = (title, value) => [title, ...needs.map(value)];
   const per = (n) => `${short(n)} a second`;
-  return table(["one million connections", ...names], [
-    line("rooms, memberships", ({ flows }) => `${short(flows.rooms)}, ${short(flows.memberships)}`),
-    line("messages published", ({ flows }) => per(flows.messages)),
-    line("delivered to clients", ({ flows }) => per(flows.deliveries)),
-    line("**nodes** (processes, a core each)", ({ nodes }) => `**${nodes}**`),
-    line("of connections, the fullest has", ({ flows }) => count(flows.conns_max)),
-    line("processor of all nodes, cores", ({ cost }) => short(cost.node_cores)),
-    line("memory of all nodes", ({ cost }) => bytes(cost.node_memory)),
-    line("the kernel's for their sockets", ({ cost }) => bytes(cost.kernel_memory)),
-    line("one message to the largest room keeps a node busy for", (n) => `${short(burstMs(n))} ms`),
-    line("**Redis**: share of what its one core can do", ({ cost }) => `**${percent(cost.redis_cores)}**`),
-    line("memory of Redis", ({ cost }) => bytes(sum(cost.redis_memory))),
-    line("subscriptions", ({ flows }) => short(flows.subscriptions)),
-    line("nodes that hear a message", ({ flows }) => short(flows.hears / flows.messages)),
-    line("into Redis", ({ cost }) => bits(cost.redis_in)),
-    line("**out of Redis**", ({ cost }) => `**${bits(cost.redis_out)}**`),
-    line("**to clients**, TCP/IP headers included", ({ cost }) => `**${bits(cost.clients_out)}**`),
-    line("packets to and from clients", ({ cost }) => per(cost.clients_packets)),
-  ]);
+  return table(
+    ["one million connections", ...names],
+    [
+      line(
+        "rooms, memberships",
+        ({ flows }) => `${short(flows.rooms)}, ${short(flows.memberships)}`,
+      ),
+      line("messages published", ({ flows }) => per(flows.messages)),
+      line("delivered to clients", ({ flows }) => per(flows.deliveries)),
+      line("**nodes** (processes, a core each)", ({ nodes }) => `**${nodes}**`),
+      line("of connections, the fullest has", ({ flows }) => count(flows.conns_max)),
+      line("processor of all nodes, cores", ({ cost }) => short(cost.node_cores)),
+      line("memory of all nodes", ({ cost }) => bytes(cost.node_memory)),
+      line("the kernel's for their sockets", ({ cost }) => bytes(cost.kernel_memory)),
+      line("one message to the largest room keeps a node busy for", (n) =>
+        burstMs(n) < 0.1 ? "< 0.1 ms" : `${short(burstMs(n))} ms`,
+      ),
+      line(
+        "**Redis**: share of what its one core can do",
+        ({ cost }) => `**${percent(cost.redis_cores)}**`,
+      ),
+      line("memory of Redis", ({ cost }) => bytes(sum(cost.redis_memory))),
+      line("subscriptions", ({ flows }) => short(flows.subscriptions)),
+      line("nodes that hear a message", ({ flows }) => short(flows.hears / flows.messages)),
+      line("into Redis", ({ cost }) => bits(cost.redis_in)),
+      line("**out of Redis**", ({ cost }) => `**${bits(cost.redis_out)}**`),
+      line(
+        "**to clients**, TCP/IP headers included",
+        ({ cost }) => `**${bits(cost.clients_out)}**`,
+      ),
+      line("packets to and from clients", ({ cost }) => per(cost.clients_packets)),
+    ],
+  );
 }
 
 function breaksTable() {
   const titles = needs[0].broken.map(([title]) => title);
   const share = ({ broken }, title) => broken.find(([name]) => name === title)[1];
-  titles.sort((a, b) => Math.max(...needs.map((n) => share(n, b))) - Math.max(...needs.map((n) => share(n, a))));
+  titles.sort(
+    (a, b) =>
+      Math.max(...needs.map((n) => share(n, b))) - Math.max(...needs.map((n) => share(n, a))),
+  );
   return table(
     ["used of what there is", ...names],
     titles.map((title) => [title, ...needs.map((n) => percent(share(n, title)))]),
@@ -84,28 +106,47 @@ function breaksTable() {
 }
 
 function redisTable() {
-  return table(["at the planned share of one Redis", "connections", "nodes then"], names.map((name) => {
-    const conns = redisLimit(WORKLOADS[name], units);
-    return [name, `${short(conns / 1e6)} million`, short(plan({ ...WORKLOADS[name], conns }, units, { conns }))];
-  }));
+  return table(
+    ["at the planned share of one Redis", "connections", "nodes then"],
+    names.map((name) => {
+      const conns = redisLimit(WORKLOADS[name], units);
+      return [
+        name,
+        `${short(conns / 1e6)} million`,
+        short(plan({ ...WORKLOADS[name], conns }, units, { conns })),
+      ];
+    }),
+  );
 }
 
 const NODES = [5, 10, 20, 40, 80, 160, 320];
 function nodesTable() {
-  return table(["chat, nodes", "hear a message", "out of Redis", "of what Redis can do", "patterns alone"], NODES.map((nodes) => {
-    const { flows, cost } = need("chat", { nodes });
-    const patterns = flows.messages * nodes * units.redis_pattern_us * 1e-6;
-    return [nodes, short(flows.hears / flows.messages), bits(cost.redis_out), percent(cost.redis_cores), percent(patterns)];
-  }));
+  return table(
+    ["chat, nodes", "hear a message", "out of Redis", "of what Redis can do", "patterns alone"],
+    NODES.map((nodes) => {
+      const { flows, cost } = need("chat", { nodes });
+      const patterns = flows.messages * nodes * units.redis_pattern_us * 1e-6;
+      return [
+        nodes,
+        short(flows.hears / flows.messages),
+        bits(cost.redis_out),
+        percent(cost.redis_cores),
+        percent(patterns),
+      ];
+    }),
+  );
 }
 
 function recoveryTable() {
-  return table(["connection state recovery", ...names], [
-    ["of what Redis can do, off", ...needs.map(({ cost }) => percent(cost.redis_cores))],
-    ["on", ...names.map((name) => percent(need(name, { recovery: true }).cost.redis_cores))],
-    ["memory of Redis, off", ...needs.map(({ cost }) => bytes(sum(cost.redis_memory)))],
-    ["on", ...names.map((name) => bytes(sum(need(name, { recovery: true }).cost.redis_memory)))],
-  ]);
+  return table(
+    ["connection state recovery", ...names],
+    [
+      ["of what Redis can do, off", ...needs.map(({ cost }) => percent(cost.redis_cores))],
+      ["on", ...names.map((name) => percent(need(name, { recovery: true }).cost.redis_cores))],
+      ["memory of Redis, off", ...needs.map(({ cost }) => bytes(sum(cost.redis_memory)))],
+      ["on", ...names.map((name) => bytes(sum(need(name, { recovery: true }).cost.redis_memory)))],
+    ],
+  );
 }
 
 // --- storms ---
@@ -131,12 +172,22 @@ function stormTable() {
         seconds(s.redis_subscribe_s),
         seconds(s.redis_presence_s),
         seconds(up.redis_relay_s),
-        lost === "all balancers" ? `${seconds(s.tls_s)}, ${seconds(s.tls_rsa_s)}` : seconds((conns * units.tls_ecdsa_us) / 1e6 / balancersLeft(lost)),
+        lost === "all balancers"
+          ? `${seconds(s.tls_s)}, ${seconds(s.tls_rsa_s)}`
+          : seconds((conns * units.tls_ecdsa_us) / 1e6 / balancersLeft(lost)),
       ]);
     }
   }
   return table(
-    ["lost", "connections", "each node", "Redis: subscriptions", "Redis: presence", "Redis: long-polling first", "each balancer: TLS"],
+    [
+      "lost",
+      "connections",
+      "each node",
+      "Redis: subscriptions",
+      "Redis: presence",
+      "Redis: long-polling first",
+      "each balancer: TLS",
+    ],
     rows,
   );
 }
@@ -147,23 +198,45 @@ function unitsTable() {
   return table(
     ["unit", "", "what", "from"],
     Object.entries(all).map(([name, { value, unit, what, from }]) => {
-      const source = from.startsWith("node ") || from.startsWith("GATEHOUSE_BIN") ? `\`measure.mjs ${from.split(" ").at(-1)}\`` : from;
-      return [`\`${name}\``, `${value} ${unit}`.trim(), what, from.includes("measure.mjs") ? source : from];
+      const source =
+        from.startsWith("node ") || from.startsWith("GATEHOUSE_BIN")
+          ? `\`measure.mjs ${from.split(" ").at(-1)}\``
+          : from;
+      return [
+        `\`${name}\``,
+        `${value} ${unit}`.trim(),
+        what,
+        from.includes("measure.mjs") ? source : from,
+      ];
     }),
   );
 }
 
 function workloadsTable() {
-  const members = (kind) => {
-    if (!kind.per_conn) return "1 of everybody";
-    return `${kind.per_conn} for each connection, of ${short(kind.size)}${kind.zipf ? `, the largest ${count(kind.size_max)} at most` : ""}`;
+  const members = ({ per_conn, size, size_max, zipf }) => {
+    if (!per_conn) return "1 of everybody";
+    const most = zipf ? `, the largest ${count(size_max)} at most` : "";
+    return `${per_conn} for each connection, of ${size.toLocaleString("en-US")}${most}`;
   };
-  const rate = ({ by, rate, from }) => `${rate >= 1 ? `${rate} a second` : `1 in ${count(1 / rate)} s`} from each ${by === "conn" ? "connection" : "room"}${from === "backend" ? "'s backend" : ""}`;
-  return table(["workload", "rooms", "messages", "bytes", "connections last"], names.map((name) => {
-    const { rooms, payload, session_s } = WORKLOADS[name];
-    const each = (value) => rooms.map(value).join("; ");
-    return [`**${name}**`, each(members) + (rooms.some(({ presence }) => presence) ? "; presence" : ""), each(rate), payload, `${session_s / 60} min`];
-  }));
+  const rate = ({ by, rate, from }) => {
+    const often = rate >= 1 ? `${rate} a second` : `1 in ${count(1 / rate)} s`;
+    const whose = by === "conn" ? "connection" : from === "backend" ? "room's backend" : "room";
+    return `${often} from each ${whose}`;
+  };
+  return table(
+    ["workload", "rooms", "messages", "bytes", "connections last"],
+    names.map((name) => {
+      const { rooms, payload, session_s } = WORKLOADS[name];
+      const each = (value) => rooms.map(value).join("; ");
+      return [
+        `**${name}**`,
+        each(members) + (rooms.some(({ presence }) => presence) ? "; presence" : ""),
+        each(rate),
+        payload,
+        `${session_s / 60} min`,
+      ];
+    }),
+  );
 }
 
 const TABLES = {
@@ -198,19 +271,26 @@ const COLORS = ["#1f6fb2", "#c7501c", "#3b8f3b", "#7b4fa3"];
 
 // A picture of lines [{title, points, dots}] by gnuplot.
 function draw(file, { x, y, settings = "", lines }) {
-  const blocks = lines.map(({ points }, i) => `$d${i} << END\n${points.map((p) => p.join(" ")).join("\n")}\nEND\n`);
+  const blocks = lines.map(
+    ({ points }, i) => `$d${i} << END\n${points.map((p) => p.join(" ")).join("\n")}\nEND\n`,
+  );
   const plots = lines.map(({ title, dots }, i) => {
     const style = dots !== undefined ? `points pt 7 ps 0.5` : `lines lw 2`;
     const color = COLORS[(dots ?? i) % COLORS.length];
-    return `$d${i} using 1:2 with ${style} lc rgb "${color}" ${title ? `title "${title}"` : "notitle"}`;
+    const name = title ? `title "${title}"` : "notitle";
+    return `$d${i} using 1:2 with ${style} lc rgb "${color}" ${name}`;
   });
   const script =
-    STYLE + `set output "${new URL(file, CURVES).pathname}"\nset xlabel "${x}"\nset ylabel "${y}"\n${settings}\n` +
-    blocks.join("") + `plot ${plots.join(", ")}\n`;
+    STYLE +
+    `set output "${new URL(file, CURVES).pathname}"\n` +
+    `set xlabel "${x}"\nset ylabel "${y}"\n${settings}\n` +
+    blocks.join("") +
+    `plot ${plots.join(", ")}\n`;
   execFileSync("gnuplot", { input: script, stdio: ["pipe", "inherit", "inherit"] });
 }
 
-const steps = (from, to, n) => Array.from({ length: n }, (_, i) => from * (to / from) ** (i / (n - 1)));
+const steps = (from, to, n) =>
+  Array.from({ length: n }, (_, i) => from * (to / from) ** (i / (n - 1)));
 
 function drawInterest() {
   const clusters = [10, 40, 160];
@@ -225,7 +305,8 @@ function drawInterest() {
       const size = Math.round(exact);
       const rooms = 50;
       let hears = 0;
-      for (let room = 0; room < rooms; room++) hears += new Set(placeConns(size, nodes, random)).size;
+      for (let room = 0; room < rooms; room++)
+        hears += new Set(placeConns(size, nodes, random)).size;
       return [size, hears / rooms];
     }),
   }));

@@ -5,7 +5,10 @@ export const FILE = new URL("units.json", import.meta.url);
 
 export function readUnits(changes = []) {
   const units = Object.fromEntries(
-    Object.entries(JSON.parse(readFileSync(FILE, "utf8"))).map(([name, { value }]) => [name, value]),
+    Object.entries(JSON.parse(readFileSync(FILE, "utf8"))).map(([name, { value }]) => [
+      name,
+      value,
+    ]),
   );
   for (const change of changes) {
     const [, name, value] = /^(\w+)=([\d.e-]+)$/.exec(change) ?? [];

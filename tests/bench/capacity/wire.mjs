@@ -4,7 +4,8 @@
 
 const digits = (n) => String(n).length;
 const bulk = (n) => 1 + digits(n) + 2 + n + 2; // $<n>\r\n…\r\n
-const array = (lengths) => lengths.reduce((sum, n) => sum + bulk(n), 1 + digits(lengths.length) + 2);
+const array = (lengths) =>
+  lengths.reduce((sum, n) => sum + bulk(n), 1 + digits(lengths.length) + 2);
 export const integer = (n) => 1 + digits(n) + 2;
 
 // A string in MessagePack.
@@ -27,14 +28,15 @@ export function clusterBytes({ nsp = 1, room, event, payload, uid = 3 + CODE }) 
 
 // PUBLISH, what a subscriber gets of it, and what the publisher is answered.
 export const publishBytes = (channel, message) => array([7, channel, message]);
-export const messageBytes = (channel, message) => array([7, channel, message]); // "message" has 7 too
+export const messageBytes = publishBytes; // the words have seven letters each
 
 // Names are gathered into one command, of at most 256; what remains for each is this, plus a
 // head for each command.
 export const subscribeBytes = (channel) => bulk(channel);
 export const subscribeHeadBytes = (names) => 1 + digits(names + 1) + 2 + bulk("SUBSCRIBE".length);
 // A confirmation: the name, and how many the connection has by now.
-export const subscribedBytes = (channel, count) => 1 + 1 + 2 + bulk("subscribe".length) + bulk(channel) + integer(count);
+export const subscribedBytes = (channel, count) =>
+  1 + 1 + 2 + bulk("subscribe".length) + bulk(channel) + integer(count);
 
 // What a node and Redis say to each other when nothing happens: each second a PING on either
 // connection, which are answered in two ways, and three heartbeats in each lease.
@@ -50,7 +52,10 @@ export const IDLE = { in: idle("in"), out: idle("out") }; // of a node, a second
 
 // The scripts by which presence knows of a join and of a leave; `count`: members afterwards.
 const KEY = "gh:{0}:".length;
-const presenceKeys = (nsp, room) => [KEY + "members:".length + nsp + 1 + room, KEY + "guests:".length + nsp + 1 + room];
+const presenceKeys = (nsp, room) => [
+  KEY + "members:".length + nsp + 1 + room,
+  KEY + "guests:".length + nsp + 1 + room,
+];
 const NODE_ROOMS = KEY + "node:".length + CODE + ":rooms".length;
 const script = (keys, args) => array(["EVALSHA".length, 40, 1, ...keys, ...args]);
 export function presenceJoin({ nsp = 1, room, user = 0 }, count) {
