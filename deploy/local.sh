@@ -65,6 +65,7 @@ done
 dir=          # private; holds the Redis socket and the logs
 names=()      # of what was started, in order
 declare -A pids=()
+nap= # process id of what `watch` waits for
 
 # start <name> <command…>: in the background, away from the terminal's signals, so that
 # Ctrl-C reaches this script alone and it can stop things in order. Should the script be
@@ -115,6 +116,7 @@ stop_all() {
 	local code=$? name some=()
 	trap '' INT TERM HUP
 	trap - EXIT
+	[ -z "$nap" ] || kill "$nap" 2>/dev/null || true
 	if [ ${#pids[@]} -gt 0 ]; then
 		say "" "Stopping …"
 		[ -z "${pids[haproxy]-}" ] || stop haproxy
@@ -289,7 +291,11 @@ watch() {
 			told=$left
 			say "Nodes that go on: $left."
 		fi
-		wait -n "${pids[@]}" || true
+		# Not `wait -n`: it does not see a child that ended while another was told of.
+		sleep 1 &
+		nap=$!
+		wait "$nap" || true
+		nap=
 	done
 }
 
