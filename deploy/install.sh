@@ -130,6 +130,7 @@ need_test() {
 	need_command codespell codespell
 	need_command shellcheck shellcheck
 	need_command nm binutils
+	need_command valgrind valgrind
 	need_command nginx nginx
 	need_command systemd-analyze systemd
 	need_command 'chromium|chromium-browser|google-chrome' chromium fonts-dejavu-core
