@@ -83,11 +83,10 @@ static bool raise_file_limit(const struct bench *b)
 	return true;
 }
 
-static bool find_server(struct bench *b)
+static bool find_server(const struct bench *b, struct net *net, const char *url)
 {
-	struct net *net = &b->plan.net;
 	struct buf why = BUF_INIT;
-	enum err err = net_target(net, b->options.url, &why);
+	enum err err = net_target(net, url, &why);
 	uint64_t ports = (uint64_t)b->result.conns * files_per_conn(&b->options);
 
 	if (err == ERR_OK && !net->loopback && !b->options.remote) {
@@ -95,8 +94,7 @@ static bool find_server(struct bench *b)
 		err = ERR_DENIED;
 	}
 	if (err != ERR_OK)
-		fprintf(stderr, "gatehouse bench: %s: %s\n", b->options.url,
-			buf_cstr(&why));
+		fprintf(stderr, "gatehouse bench: %s: %s\n", url, buf_cstr(&why));
 	buf_deinit(&why);
 	net->sources = (uint32_t)b->options.sources;
 	if (!net->sources && ports > PORTS_PER_SOURCE)
@@ -106,6 +104,14 @@ static bool find_server(struct bench *b)
 	if (net->sources > NET_SOURCES_MAX)
 		net->sources = NET_SOURCES_MAX;
 	return err == ERR_OK;
+}
+
+static bool find_servers(struct bench *b)
+{
+	const char *publish_to = b->options.publish_to;
+
+	return find_server(b, &b->plan.net, b->options.url) &&
+	       (!*publish_to || find_server(b, &b->plan.publish_net, publish_to));
 }
 
 /* 0: one is no more. */
@@ -430,7 +436,7 @@ static bool prepare(struct bench *b)
 	b->plan.run = (uint32_t)(bench_now_ns() ^ (uint64_t)getpid() << 16);
 	b->plan.nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	b->to_terminal = isatty(STDERR_FILENO);
-	return b->plan.nudge >= 0 && find_server(b) && raise_file_limit(b) &&
+	return b->plan.nudge >= 0 && find_servers(b) && raise_file_limit(b) &&
 	       read_usage(b, &ignored) && share(b);
 }
 

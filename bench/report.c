@@ -184,6 +184,23 @@ static void json_times(struct buf *out, const char *name, const struct hist *h)
 	buf_str(out, "},\n");
 }
 
+/* The same of latency, finely enough to draw. */
+static void json_distribution(struct buf *out, const struct hist *h)
+{
+	static const double percents[] = {1,	5,    10,   20,	   30,	  40,	50,
+					  60,	70,   80,   90,	   95,	  98,	99,
+					  99.5, 99.8, 99.9, 99.95, 99.98, 99.99};
+	const char *between = "";
+
+	buf_str(out, "  \"latency_distribution_us\": [");
+	for (size_t i = 0; i < sizeof(percents) / sizeof(percents[0]) && h->n; i++) {
+		buf_printf(out, "%s[%g, %.3f]", between, percents[i],
+			   (double)hist_percentile(h, percents[i]) / 1e3);
+		between = ", ";
+	}
+	buf_str(out, "],\n");
+}
+
 static void json_text(struct buf *out, const char *key, const char *value)
 {
 	buf_printf(out, "  \"%s\": ", key);
@@ -241,6 +258,8 @@ void bench_report_json(const struct bench_result *r, struct buf *out)
 	buf_str(out, "{\n");
 	json_text(out, "scenario", bench_scenario_name(o->scenario));
 	json_text(out, "url", o->url);
+	if (*o->publish_to)
+		json_text(out, "publish_to", o->publish_to);
 	json_text(out, "transport",
 		  bench_transport_name((enum client_transport)o->transport));
 	buf_printf(out,
@@ -260,6 +279,7 @@ void bench_report_json(const struct bench_result *r, struct buf *out)
 	buf_str(out, "},\n");
 	json_times(out, "connect", &r->connect);
 	json_times(out, "latency", &r->latency);
+	json_distribution(out, &r->latency);
 	json_server(r, out);
 	json_errors(r, out);
 	buf_str(out, "}\n");
