@@ -16,7 +16,7 @@ function start(machine, server, scenario, args) {
   ]);
   return new Process("the load", "taskset", [
     ...["-c", machine.loadCpus, load, ...first, scenario, url],
-    ...["--processes", String(machine.loadProcesses), "--sources", "16"],
+    ...["--processes", String(machine.loadProcesses), "--sources", "64"],
     ...words,
     ...rest,
     ...(args.more ?? []),
