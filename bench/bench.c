@@ -21,7 +21,8 @@ enum {
 	PORTS_PER_SOURCE = 20000, /* Linux has 28,232 unless told otherwise */
 	PROCESSES_MAX = 256,
 	TICK_NS = 5000000,
-	QUIET_MS = 200, /* nothing may come for so long after the last message came */
+	REST_NS = 20000000, /* a tenth of this time or less of CPU in it is rest */
+	QUIET_MS = 200,	    /* nothing may come for so long after the last message came */
 	CLOSE_MS = 2000,
 	SECOND_MS = 1000,
 	TELL_MS = 10000, /* between lines of progress to who is no terminal */
@@ -364,6 +365,27 @@ static void run_messages(struct bench *b)
 	b->result.own_cpu_ns = own_cpu_ns(b) - own;
 }
 
+/* What the server has used once it rests: it is still busy with good-byes when the last
+ * client has seen its own. */
+static bool read_idle(const struct bench *b, struct usage *usage)
+{
+	const struct timespec step = {.tv_nsec = REST_NS};
+	uint64_t before, began = bench_now_ns();
+
+	if (!b->options.pids.n)
+		return true;
+	if (!read_usage(b, usage))
+		return false;
+	do {
+		before = usage->cpu_ns;
+		nanosleep(&step, NULL);
+		if (!read_usage(b, usage))
+			return false;
+	} while (usage->cpu_ns - before > REST_NS / 10 && !told_to_end(b) &&
+		 bench_now_ns() - began < CLOSE_MS * 1000000ull);
+	return true;
+}
+
 static bool run_all(struct bench *b)
 {
 	struct bench_result *r = &b->result;
@@ -381,7 +403,9 @@ static bool run_all(struct bench *b)
 	counted = counted && read_usage(b, &r->end);
 	r->interrupted = stops > 0;
 	do_phase(b, BENCH_PHASE_COUNT, CLOSE_MS, false);
+	counted = counted && read_usage(b, &r->open);
 	do_phase(b, BENCH_PHASE_CLOSE, CLOSE_MS, false);
+	counted = counted && read_idle(b, &r->closed);
 	if (told_to_end(b)) {
 		kill_children(b);
 		return false;

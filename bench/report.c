@@ -92,6 +92,7 @@ static void server_rows(const struct bench_result *r, struct buf *out)
 {
 	uint64_t connect = r->connected.cpu_ns - r->before.cpu_ns;
 	uint64_t run = r->end.cpu_ns - r->run.cpu_ns;
+	uint64_t close = r->closed.cpu_ns - r->open.cpu_ns;
 
 	if (!r->options->pids.n)
 		return;
@@ -107,6 +108,9 @@ static void server_rows(const struct bench_result *r, struct buf *out)
 				       (double)r->counts[BENCH_COUNT_DELIVERED]));
 		buf_byte(out, '\n');
 	}
+	row(out, "server, close");
+	buf_printf(out, "%.2f s CPU, %.1f µs a connection\n", seconds(close),
+		   per((double)close / 1e3, (double)r->counts[BENCH_COUNT_GONE]));
 	row(out, "server, memory");
 	buf_printf(out,
 		   "%.1f MB before, %.1f MB with all connected: %.2f KB a connection, "
@@ -212,6 +216,7 @@ static void json_server(const struct bench_result *r, struct buf *out)
 {
 	uint64_t connect = r->connected.cpu_ns - r->before.cpu_ns;
 	uint64_t run = r->end.cpu_ns - r->run.cpu_ns;
+	uint64_t close = r->closed.cpu_ns - r->open.cpu_ns;
 
 	if (!r->options->pids.n)
 		return;
@@ -219,12 +224,15 @@ static void json_server(const struct bench_result *r, struct buf *out)
 		out,
 		"  \"server\": {\"connect_cpu_s\": %.6f, \"connect_cpu_us_each\": %.3f, "
 		"\"run_cpu_s\": %.6f, \"run_cpu_us_each\": %.3f, "
+		"\"close_cpu_s\": %.6f, \"close_cpu_us_each\": %.3f, "
 		"\"rss_before\": %" PRIu64 ", \"rss_connected\": %" PRIu64
 		", \"rss_end\": %" PRIu64 ", \"rss_each\": %.0f},\n",
 		seconds(connect),
 		per((double)connect / 1e3, (double)r->counts[BENCH_COUNT_MEMBERS]),
 		seconds(run),
 		per((double)run / 1e3, (double)r->counts[BENCH_COUNT_DELIVERED]),
+		seconds(close),
+		per((double)close / 1e3, (double)r->counts[BENCH_COUNT_GONE]),
 		r->before.rss_bytes, r->connected.rss_bytes, r->end.rss_bytes,
 		rss_per_conn(r));
 }

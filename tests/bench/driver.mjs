@@ -22,6 +22,7 @@ const { values: options } = parseArgs({
   options: {
     quick: { type: "boolean" },
     passes: { type: "string" },
+    duration: { type: "string" },
     scenarios: { type: "string" },
     servers: { type: "string" },
     recovery: { type: "string" },
@@ -112,9 +113,10 @@ function look(notes) {
     loadProcesses: loadCpus.split(/[,-]/).length === 1 ? 1 : 2,
     fit: (n) => Math.min(n, conns),
     recovery: options.recovery ? recoverySettings(options.recovery) : null,
-    times: options.quick
-      ? { warmUp: "200ms", duration: "700ms" }
-      : { warmUp: "1s", duration: "5s" },
+    times: {
+      warmUp: options.quick ? "200ms" : "1s",
+      duration: options.duration ?? (options.quick ? "700ms" : "5s"),
+    },
     idle: options.quick
       ? { conns: 2000, duration: "4s", pingInterval: 2000 }
       : { conns: 10_000, duration: "30s", pingInterval: 25_000 },

@@ -75,6 +75,7 @@ function record(json) {
   return {
     conns: counts.connected,
     connect_cpu_us: server.connect_cpu_us_each,
+    close_cpu_us: server.close_cpu_us_each,
     connects_per_s: counts.connected / json.connect_s,
     rss_each: server.rss_each,
     cpu_us: server.run_cpu_us_each,

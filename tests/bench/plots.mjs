@@ -126,19 +126,21 @@ function growing(results, directory) {
       `set logscale x ${what === "nodes" ? 2 : 10}\nset yrange [0:*]`,
     ),
   );
+  const series = (name, key, title, style) => ({
+    title: `${TITLES[name]}, ${title}`,
+    colour: COLOURS[name],
+    style,
+    points: GROWTH.connect.map((n) => [n, value(results, `connect-${n}`, name, key)]),
+  });
   scripts.push(
     lines(
       join(directory, "growth-connect.svg"),
-      "CPU of a connect, as many come",
-      ["connections", "µs"],
-      ["plain", "gatehouse"].map((name) => ({
-        title: TITLES[name],
-        colour: COLOURS[name],
-        points: GROWTH.connect.map((n) => [
-          n,
-          value(results, `connect-${n}`, name, "connect_cpu_us"),
-        ]),
-      })),
+      "CPU of coming and going, as many do",
+      ["connections", "µs each"],
+      ["plain", "gatehouse"].flatMap((name) => [
+        series(name, "connect_cpu_us", "connect", 1),
+        series(name, "close_cpu_us", "leave", 2),
+      ]),
       "set logscale x\nset yrange [0:*]",
     ),
   );

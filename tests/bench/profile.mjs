@@ -1,8 +1,9 @@
 // Where Gatehouse's time goes, by function: perf, while the load of a scenario runs.
 import { execFileSync, spawnSync } from "node:child_process";
-import { join } from "node:path";
+import { existsSync, realpathSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
 import { Process, scratchDirectory } from "../lib/processes.mjs";
-import { within } from "../lib/wait.mjs";
+import { until, within } from "../lib/wait.mjs";
 import { load } from "./loads.mjs";
 import { startServer } from "./servers.mjs";
 
@@ -42,7 +43,7 @@ function event() {
 export function parse(text) {
   return text
     .split("\n")
-    .map((line) => /^\s*([\d.]+)%\s+(\S+)\s+(\S+)\s+\[[.k]\]\s+(.+?)\s*$/.exec(line))
+    .map((line) => /^\s*([\d.]+)%\s+(\S+)\s+(\S+)\s+\[[.k]\]\s+(.+?)(?:\s+-\s+-)?\s*$/.exec(line))
     .filter(Boolean)
     .map(([, percent, command, object, symbol]) => ({
       percent: Number(percent),
@@ -50,6 +51,45 @@ export function parse(text) {
       object,
       symbol,
     }));
+}
+
+// Where functions begin and end in a library without symbols of its static ones, by what
+// unwinding needs to know: [[begin, end]].
+function ranges(object) {
+  const found = execFileSync("ldconfig", ["-p"], { encoding: "utf8" })
+    .split("\n")
+    .map((line) => line.split("=> ")[1])
+    .find((file) => file?.endsWith(`/${object}`) || (file && basename(realpathSync(file)) === object));
+  if (!found) return [];
+  const frames = execFileSync("readelf", ["--debug-dump=frames", found], {
+    encoding: "utf8",
+    maxBuffer: 256 << 20,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  return [...frames.matchAll(/pc=([0-9a-f]+)\.\.([0-9a-f]+)/g)].map(([, begin, end]) => [
+    Number.parseInt(begin, 16),
+    Number.parseInt(end, 16),
+  ]);
+}
+
+// Addresses that perf has no name for, as one row for each function.
+export function joined(rows, rangesOf) {
+  const known = new Map();
+  const named = new Map();
+  for (const row of rows) {
+    let { symbol } = row;
+    if (/^0x[0-9a-f]+$/.test(symbol)) {
+      if (!known.has(row.object)) known.set(row.object, rangesOf(row.object));
+      const at = Number.parseInt(symbol, 16);
+      const range = known.get(row.object).find(([begin, end]) => at >= begin && at < end);
+      symbol = range ? `static, at 0x${range[0].toString(16)}` : "without a name";
+    }
+    const key = [row.command, row.object, symbol].join(" ");
+    const sum = named.get(key) ?? { ...row, symbol, percent: 0 };
+    sum.percent += row.percent;
+    named.set(key, sum);
+  }
+  return [...named.values()].sort((a, b) => b.percent - a.percent);
 }
 
 async function one(machine, { run, nodes }) {
@@ -60,6 +100,8 @@ async function one(machine, { run, nodes }) {
     const perf = new Process("perf", "perf", [
       ...["record", "-q", "-e", event(), "-F", "1999", "-p", server.pids.join(","), "-o", file],
     ]);
+    // What is recorded begins when perf has attached to all threads.
+    await until("perf has begun", () => existsSync(file) && statSync(file).size > 0);
     const record = await run(machine, server);
     perf.signal("SIGINT");
     await within("perf ends", perf.ended, 60_000);
@@ -67,11 +109,11 @@ async function one(machine, { run, nodes }) {
       "perf",
       [
         ...["report", "-i", file, "--stdio", "--no-children", "-q"],
-        ...["--sort", "comm,dso,symbol", "--percent-limit", "0.05"],
+        ...["--sort", "comm,dso,symbol", "--percent-limit", "0.01"],
       ],
       { encoding: "utf8", maxBuffer: 64 << 20, stdio: ["ignore", "pipe", "ignore"] },
     );
-    return { record, rows: parse(text) };
+    return { record, rows: joined(parse(text), ranges) };
   } finally {
     await server.stop();
   }

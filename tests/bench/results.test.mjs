@@ -1,7 +1,7 @@
 // What the figures of several passes are made into, and that a missed target is told.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parse } from "./profile.mjs";
+import { joined, parse } from "./profile.mjs";
 import { growth, loadBound, median, ratio, troubles, value } from "./results.mjs";
 import { report, rewrite } from "./tables.mjs";
 import { judge, TARGETS } from "./targets.mjs";
@@ -87,6 +87,19 @@ test("a page's parts are replaced, and nothing else", () => {
     "a\n<!-- bench: one -->\nnew $1\n<!-- /bench -->\nb\n<!-- bench: two -->\n<!-- /bench -->\n",
   );
   assert.equal(rewrite(once, { one: "new $1" }), once);
+});
+
+test("addresses without a name are told by the function they are in", () => {
+  const row = (percent, symbol) => ({ percent, command: "c", object: "o", symbol });
+  const rows = [row(5, "0x13"), row(4, "f"), row(3, "0x10"), row(2, "0x20")];
+  assert.deepEqual(
+    joined(rows, () => [[0x10, 0x20]]).map(({ percent, symbol }) => [percent, symbol]),
+    [
+      [8, "static, at 0x10"],
+      [4, "f"],
+      [2, "without a name"],
+    ],
+  );
 });
 
 test("perf's lines are read", () => {

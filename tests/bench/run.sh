@@ -17,6 +17,7 @@ met. Everything is on loopback, and ends by itself.
 
   --quick               one short pass of everything, in minutes: to see that it works
   --passes N            how many passes (3)
+  --duration TIME       of each measurement (5s; connects and idle are as long as they are)
   --scenarios A,B*      only these (--list names them)
   --servers A,B*        only these
   --recovery 'KEY: V'   also measure Gatehouse with this setting in its namespace, which
@@ -53,7 +54,7 @@ while [ $# -gt 0 ]; do
 		shift
 		;;
 	--quick | --doc | --profile) arguments+=("$1") ;;
-	--passes | --scenarios | --servers | --recovery | --server-cpus | --load-cpus | --json)
+	--passes | --duration | --scenarios | --servers | --recovery | --server-cpus | --load-cpus | --json)
 		[ $# -gt 1 ] || fail "$1 needs a value." "See tests/bench/run.sh --help."
 		arguments+=("$1" "$2")
 		shift

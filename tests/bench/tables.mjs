@@ -37,6 +37,7 @@ const ONE_NODE = {
 };
 const CONNECTIONS = {
   "connect, CPU": each("connect", "connect_cpu_us", us),
+  "disconnect, CPU": each("connect", "close_cpu_us", us),
   "connects a second": each("connect", "connects_per_s", (x) =>
     Math.round(x / 100) * 100 < 1000 ? String(Math.round(x)) : (Math.round(x / 100) * 100).toLocaleString("en"),
   ),
@@ -64,15 +65,21 @@ function servers(results, columns) {
 }
 
 function growing(results) {
-  const rows = Object.entries(GROWTH).flatMap(([what, sizes]) => {
-    const key = what === "connect" ? "connect_cpu_us" : "cpu_us";
-    return ["plain", "turn", "gatehouse"].flatMap((name) => {
-      const cells = sizes.map((n) => [n, value(results, `${what}-${n}`, name, key)]);
-      if (cells.every(([, x]) => x === null)) return [];
-      const text = cells.map(([n, x]) => `${n.toLocaleString("en")}: ${show(x, us)}`);
-      return [[what, SERVERS[name].title, text.join(" · ")]];
-    });
-  });
+  const row = (label, what, key, name) => {
+    const cells = GROWTH[what].map((n) => [n, value(results, `${what}-${n}`, name, key)]);
+    if (cells.every(([, x]) => x === null)) return [];
+    const text = cells.map(([n, x]) => `${n.toLocaleString("en")}: ${show(x, us)}`);
+    return [[label, SERVERS[name].title, text.join(" · ")]];
+  };
+  const rows = [
+    ...Object.keys(GROWTH)
+      .filter((what) => what !== "connect")
+      .map((what) => [what, what, "cpu_us"]),
+    ["connect", "connect", "connect_cpu_us"],
+    ["disconnect", "connect", "close_cpu_us"],
+  ].flatMap((series) =>
+    ["plain", "turn", "gatehouse"].flatMap((name) => row(...series, name)),
+  );
   return rows.length ? table(["grows", "", "CPU"], rows) : "Not measured.";
 }
 

@@ -57,6 +57,12 @@ export const TARGETS = [
     show: times,
   },
   {
+    work: "leave and disconnect, 1,000 to 19,000: the dearest to the first",
+    most: FLAT,
+    of: flat("connect", "close_cpu_us"),
+    show: times,
+  },
+  {
     work: "memory of a connection in one room (10,000)",
     most: 3000,
     of: (r) => value(r, "connect", "gatehouse", "rss_each"),

@@ -134,6 +134,7 @@ function scenarios(url, args, transports, extra = () => []) {
     assert.equal(r.counts.connected, 10);
     assert.equal(r.counts.sent, 0);
     assert.ok(r.server.connect_cpu_s > 0);
+    assert.ok(r.server.close_cpu_s > 0);
     assert.ok(r.server.rss_connected > 1_000_000);
   });
 }
