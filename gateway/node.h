@@ -71,6 +71,7 @@ struct node {
 						     one before */
 	uint64_t turn_max_at_ms;		  /* when this time began */
 	uint64_t mark;				  /* number of the last broadcast */
+	uint32_t sockets_made;
 	uint64_t malformed; /* broadcasts whose data could not be encoded */
 	uint64_t seed[2];
 	struct buf decode, encode, text; /* scratch: one packet in, one out, its JSON */

@@ -145,35 +145,6 @@ void recovery_let_go(struct socket *s)
 
 /* --- keeping it true --- */
 
-/* To find a socket again that may be gone. */
-struct handle {
-	struct namespace *ns;
-	uint64_t generation;
-	char sid[ID_LEN];
-};
-
-static struct handle *handle_new(const struct socket *s)
-{
-	struct handle *h = mem_zalloc(1, sizeof(*h));
-
-	h->ns = s->ns;
-	h->generation = s->recovery->generation;
-	memcpy(h->sid, s->id, ID_LEN);
-	return h;
-}
-
-/* NULL: it is gone, or another generation. Frees `h`. */
-static struct socket *handle_take(struct handle *h)
-{
-	struct socket *s = table_get(&h->ns->sockets, slice_of(h->sid, ID_LEN));
-
-	if (s && (!s->recovery || s->recovery->over ||
-		  s->recovery->generation != h->generation))
-		s = NULL;
-	free(h);
-	return s;
-}
-
 bool recovery_is_void(struct socket *s, enum err err)
 {
 	if (err != ERR_NOT_FOUND && err != ERR_CLOSED)
@@ -185,19 +156,23 @@ bool recovery_is_void(struct socket *s, enum err err)
 
 static void on_renewed(void *arg, enum err err, const struct session_reply *reply)
 {
-	struct socket *s = handle_take(arg);
+	struct socket_ref *ref = arg;
+	struct socket *s = socket_get(ref);
 
 	(void)reply;
-	if (s)
+	free(ref);
+	if (s && !s->recovery->over)
 		(void)recovery_is_void(s, err);
 }
 
 static void renew(struct socket *s)
 {
 	struct session_request r = request(s, SESSION_RENEW);
+	struct socket_ref *ref = mem_alloc(sizeof(*ref));
 
+	*ref = socket_ref(s);
 	r.number = s->recovery->floor;
-	ask(s, &r, on_renewed, handle_new(s));
+	ask(s, &r, on_renewed, ref);
 }
 
 void recovery_on_ping(struct conn *c)

@@ -189,10 +189,9 @@ static bool goes_on(struct resume *r)
 
 /* Presence that is being said again. */
 struct listing {
-	struct namespace *ns;
+	struct socket_ref socket;
 	unsigned pending;
 	bool failed;
-	char sid[ID_LEN];
 };
 
 static void listed(struct listing *l)
@@ -201,7 +200,7 @@ static void listed(struct listing *l)
 
 	if (--l->pending)
 		return;
-	s = table_get(&l->ns->sockets, slice_of(l->sid, ID_LEN));
+	s = socket_get(&l->socket);
 	/* A member that is not listed would be a silent hole. */
 	if (s && l->failed)
 		conn_close(s->conn, CONN_CLOSE_BACKEND_AWAY);
@@ -222,9 +221,8 @@ static void take_presence(struct socket *s)
 {
 	struct listing *l = mem_zalloc(1, sizeof(*l));
 
-	l->ns = s->ns;
+	l->socket = socket_ref(s);
 	l->pending = 1;
-	memcpy(l->sid, s->id, ID_LEN);
 	l->pending += rooms_take_presence(s, on_listed, l);
 	listed(l);
 }

@@ -30,11 +30,10 @@ struct request {
 
 /* What is needed to answer later, when the socket may be gone. */
 struct pending {
-	struct namespace *ns;
 	bool wants_ack, announce, presence, history;
 	uint64_t ack_id;
 	size_t room_n;
-	char sid[ID_LEN];
+	struct socket_ref socket;
 	uint8_t room[];
 };
 
@@ -116,33 +115,25 @@ static struct pending *pending_new(const struct request *r)
 {
 	struct pending *p = mem_zalloc(1, sizeof(*p) + r->room.n);
 
-	p->ns = r->socket->ns;
 	p->wants_ack = r->event->wants_ack;
 	p->ack_id = r->event->ack_id;
 	p->announce = r->rule->announce;
 	p->presence = r->rule->presence;
-	memcpy(p->sid, r->socket->id, ID_LEN);
 	p->room_n = r->room.n;
 	memcpy(p->room, r->room.p, r->room.n);
-	socket_begin(r->socket);
+	p->socket = socket_begin(r->socket);
 	return p;
 }
 
 static void pending_free(struct pending *p)
 {
-	socket_end(p->ns, slice_of(p->sid, ID_LEN));
+	socket_end(&p->socket);
 	free(p);
 }
 
 static struct slice pending_room(const struct pending *p)
 {
 	return slice_of(p->room, p->room_n);
-}
-
-/* NULL: it is gone. */
-static struct socket *pending_socket(const struct pending *p)
-{
-	return table_get(&p->ns->sockets, slice_of(p->sid, ID_LEN));
 }
 
 /* --- announcements --- */
@@ -224,7 +215,7 @@ static void answer_joined(struct socket *s, const struct pending *p,
 {
 	msgpack_packer pk;
 
-	answer_begin(p->ns->node, &pk,
+	answer_begin(p->socket.ns->node, &pk,
 		     1u + (p->presence ? 1u : 0u) + (p->history ? 1u : 0u));
 	mp_pack_str(&pk, SLICE_LIT("room"));
 	mp_pack_str(&pk, pending_room(p));
@@ -248,7 +239,7 @@ static void on_joined(void *arg, struct socket *s, enum err err,
 		if (p->wants_ack)
 			answer_joined(s, p, joined);
 		if (p->announce)
-			announce(p->ns, pending_room(p), SLICE_LIT("room:joined"),
+			announce(p->socket.ns, pending_room(p), SLICE_LIT("room:joined"),
 				 socket_id(s), socket_user(s));
 	} else if (err != ERR_CLOSED) {
 		answer_error(s, p->wants_ack, p->ack_id, error_of(err), NULL);
@@ -341,7 +332,7 @@ static void answer_left(struct socket *s, struct slice room, uint64_t ack_id)
 static void on_leave_recorded(void *arg, enum err err, const struct session_reply *reply)
 {
 	struct pending *p = arg;
-	struct socket *s = pending_socket(p);
+	struct socket *s = socket_get(&p->socket);
 
 	(void)reply;
 	if (s && err != ERR_OK && recovery_is_void(s, err))
@@ -379,8 +370,8 @@ static void leave(const struct request *r)
 static void on_published(void *arg, enum err err)
 {
 	struct pending *p = arg;
-	struct node *n = p->ns->node;
-	struct socket *s = pending_socket(p);
+	struct node *n = p->socket.ns->node;
+	struct socket *s = socket_get(&p->socket);
 	msgpack_packer pk;
 
 	if (err != ERR_OK && !p->wants_ack)
@@ -490,11 +481,11 @@ static void on_listed(void *arg, enum err err, uint64_t count,
 		      const struct adapter_member *members, size_t n, bool more)
 {
 	struct pending *p = arg;
-	struct socket *s = pending_socket(p);
+	struct socket *s = socket_get(&p->socket);
 	msgpack_packer pk;
 
 	if (s && err == ERR_OK && p->wants_ack) {
-		answer_begin(p->ns->node, &pk, 4);
+		answer_begin(p->socket.ns->node, &pk, 4);
 		mp_pack_str(&pk, SLICE_LIT("room"));
 		mp_pack_str(&pk, pending_room(p));
 		mp_pack_str(&pk, SLICE_LIT("count"));

@@ -77,6 +77,7 @@ struct socket *socket_arrive(struct conn *c, struct namespace *ns, struct slice 
 	link_init(&s->members);
 	link_init(&s->ops);
 	link_init(&s->acks);
+	s->serial = ns->node->sockets_made++;
 	memcpy(s->id, id.p, ID_LEN);
 	s->conn_next = c->sockets;
 	c->sockets = s;
@@ -194,15 +195,31 @@ void socket_drop(struct socket *s)
 	forget(s);
 }
 
-void socket_begin(struct socket *s)
+struct socket_ref socket_ref(const struct socket *s)
+{
+	struct socket_ref ref = {.ns = s->ns, .serial = s->serial};
+
+	memcpy(ref.id, s->id, ID_LEN);
+	return ref;
+}
+
+struct socket *socket_get(const struct socket_ref *ref)
+{
+	struct socket *s = table_get(&ref->ns->sockets, slice_of(ref->id, ID_LEN));
+
+	return s && s->serial == ref->serial ? s : NULL;
+}
+
+struct socket_ref socket_begin(struct socket *s)
 {
 	s->begun++;
 	assert(s->begun);
+	return socket_ref(s);
 }
 
-void socket_end(struct namespace *ns, struct slice id)
+void socket_end(const struct socket_ref *ref)
 {
-	struct socket *s = table_get(&ns->sockets, id);
+	struct socket *s = socket_get(ref);
 
 	if (!s)
 		return;
