@@ -124,17 +124,6 @@ local function good(h, offset)
   return last and n <= last and n or nil
 end
 
-local function pack_str(s)
-  local n = #s
-  if n < 32 then
-    return string.char(160 + n) .. s
-  end
-  if n < 256 then
-    return string.char(217, n) .. s
-  end
-  return string.char(218, math.floor(n / 256), n % 256) .. s
-end
-
 -- --- publishing ---
 
 local function read_caps(s)
