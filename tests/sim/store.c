@@ -131,6 +131,11 @@ static struct session *find(struct store *s, struct slice sid)
 	return NULL;
 }
 
+bool store_knows(struct store *s, struct slice sid)
+{
+	return find(s, sid) != NULL;
+}
+
 static void begin(struct store *s, const struct session_request *r, const char *code)
 {
 	struct session *x = find(s, r->sid);

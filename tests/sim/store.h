@@ -38,6 +38,8 @@ void store_deinit(struct store *s);
 /* Number and log a message of three elements; it gets its offset. */
 const struct store_entry *store_publish(struct store *s, struct slice key,
 					struct slice message);
+/* Is there a session of that socket? */
+bool store_knows(struct store *s, struct slice sid);
 struct store_call *store_call_new(const struct session_request *r);
 void store_call_free(struct store_call *c);
 /* Carry it out for the node `code`; again, if its answer was lost. */
