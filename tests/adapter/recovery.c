@@ -302,7 +302,7 @@ static void test_off(struct world *w)
 /* One counter for all, which is the order in which all hear. */
 static void test_numbers(struct world *w)
 {
-	enum { N = 300 };
+	enum { N = 300, NUMBERED = N / 5 * 4 };
 	static const char *const rooms[] = {"r", NULL, "r,q", "q", NULL};
 	static const unsigned flags[] = {CLUSTER_LOGGED, CLUSTER_LOGGED, CLUSTER_LOGGED,
 					 CLUSTER_LOGGED, 0};
@@ -339,7 +339,7 @@ static void test_numbers(struct world *w)
 		CHECK(!last || number == last + 1);
 		last = number;
 	}
-	CHECK(numbered == N / 5 * 4);
+	CHECK(numbered == NUMBERED);
 	CHECK(adapter_position(w->a->a, &offset) == last);
 	CHECK(adapter_position(w->b->a, &offset) == last);
 	/* Volatile ones as well, if they are to be logged. What is local has none. */
@@ -370,7 +370,7 @@ static void check_place(const struct session_got *got)
 
 static void test_gap_free_join(struct world *w)
 {
-	enum { JOINS = 40, EACH = 25 };
+	enum { JOINS = 40, EACH = 25, HEARD = 2 * JOINS * EACH };
 	struct session_got got[JOINS] = {0};
 	char room[16];
 	struct who who;
@@ -393,7 +393,7 @@ static void test_gap_free_join(struct world *w)
 	}
 	for (size_t i = 0; i < JOINS; i++)
 		WAIT(got[i].calls);
-	WAIT(w->a->heard.n == 2 * JOINS * EACH);
+	WAIT(w->a->heard.n == HEARD);
 	for (size_t i = 0; i < JOINS; i++) {
 		CHECK(got[i].err == ERR_OK);
 		check_place(&got[i]);
@@ -1050,13 +1050,13 @@ static void test_live_during_replay(struct world *w)
 
 static void test_100000_logged_10_missed(struct world *w)
 {
-	enum { MANY = 100000 };
+	enum { MANY = 100000, MORE = 2 * MANY };
 	struct setup s = setup(w);
 	char text[OFFSET_MAX];
 	struct who who, late;
 	uint64_t at;
 
-	s.o.sessions.log_events_max = 2 * MANY;
+	s.o.sessions.log_events_max = MORE;
 	s.o.sessions.log_bytes_max = 1 << 30;
 	s.o.publish_waiting_bytes_max = 16 << 20;
 	begin_with(w, &s);
