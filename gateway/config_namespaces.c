@@ -7,8 +7,9 @@
 
 enum { NAME_BYTES_MAX = 100, PATTERN_BYTES_MAX = 4096 };
 
-enum { NS_NAME, NS_AUTH, NS_APPS, NS_ROOMS, NS_QUEUES, NS_KEYS };
-static const char *const ns_keys[NS_KEYS] = {"name", "auth", "apps", "rooms", "queues"};
+enum { NS_NAME, NS_AUTH, NS_APPS, NS_RECOVERY, NS_ROOMS, NS_QUEUES, NS_KEYS };
+static const char *const ns_keys[NS_KEYS] = {"name",	 "auth",  "apps",
+					     "recovery", "rooms", "queues"};
 
 enum {
 	ROOM_MATCH,
@@ -144,7 +145,7 @@ static void read_namespace(struct config_file *f, const yaml_node_t *key,
 	c->namespaces = mem_realloc(c->namespaces,
 				    (c->namespaces_n + 1) * sizeof(*c->namespaces));
 	r.ns = &c->namespaces[c->namespaces_n++];
-	*r.ns = (struct config_namespace){0};
+	*r.ns = (struct config_namespace){.recovery = c->dev};
 	file_mapping(f, value, "namespaces", &keys, &r);
 	if (value->type == YAML_MAPPING_NODE) {
 		if (!r.seen[NS_NAME])
@@ -237,6 +238,9 @@ static void ns_set(struct config_file *f, size_t name, const yaml_node_t *key,
 		break;
 	case NS_APPS:
 		read_apps(f, key, value, r->ns);
+		break;
+	case NS_RECOVERY:
+		read_bool(f, key, value, &r->ns->recovery);
 		break;
 	case NS_ROOMS:
 		read_rooms(f, key, value, r->ns);

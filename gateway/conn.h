@@ -18,6 +18,7 @@
 struct move_in;
 struct move_out;
 struct node;
+struct resume;
 struct socket;
 struct namespace;
 
@@ -32,7 +33,9 @@ struct namespace;
 	X(SLOW_READER, "slow reader", closes_slow_reader)                                \
 	X(BACKEND_AWAY, "backend away", closes_backend_away)                             \
 	X(SHUTDOWN, "server shutting down", closes_shutdown)                             \
-	X(SERVER, "forced close", closes_server)
+	X(SERVER, "forced close", closes_server)                                         \
+	X(TAKEN, "session taken over", closes_taken)                                     \
+	X(MISSED, "missed events", closes_missed)
 
 enum conn_close {
 #define CONN_CLOSE_ENUM_(name, text, metric) CONN_CLOSE_##name,
@@ -82,6 +85,7 @@ struct conn {
 	void *transport;	     /* NULL once it is gone */
 	struct sio_decoder *decoder; /* NULL until an attachment is due */
 	struct socket *sockets;	     /* singly linked by conn_next */
+	struct resume *resume;	     /* a socket that comes back, or NULL */
 	struct conn_held *held;	     /* what came while the conn was held, or NULL */
 	union {
 		struct move_in *in;   /* ARRIVING */
@@ -104,6 +108,7 @@ struct conn {
 	struct address address; /* of the client */
 	bool fenced;		/* ARRIVING: what is sent to it is for here */
 	bool silent;	 /* CLOSING: nobody hears of it, since it lives at another node */
+	bool missed;	 /* a socket of it missed events: it is to leave */
 	bool rooted;	 /* version 3: it was connected to "/", or refused */
 	uint8_t version; /* of Engine.IO: 4, or 3 */
 	bool base64;	 /* version 3: its transport can't take binary data */
@@ -136,6 +141,12 @@ bool conn_is_idle(const struct conn *c);
 void conn_unset_transport(struct conn *c);
 /* The conn goes on over this transport. */
 void conn_set_transport(struct conn *c, const struct transport_ops *ops, void *transport);
+
+/* Does it take part in what goes on here? */
+static inline bool conn_is_live(const struct conn *c)
+{
+	return c->state == CONN_OPEN || c->state == CONN_LEAVING;
+}
 
 static inline struct slice conn_id(const struct conn *c)
 {

@@ -15,6 +15,7 @@
 #include "gateway/namespace.h"
 #include "gateway/ops.h"
 #include "gateway/polling.h"
+#include "gateway/recovery.h"
 #include "gateway/relay.h"
 #include "gateway/upgrade.h"
 
@@ -51,6 +52,7 @@ struct node {
 	struct upgrades upgrades;
 	struct relays relays;
 	struct moves moves;
+	struct recoveries recoveries;
 	struct link acks;	  /* due from clients, by time */
 	struct link room_ops;	  /* joins to finish at the end of the turn */
 	struct link dead_sockets; /* to free at the end of the turn */

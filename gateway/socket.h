@@ -15,21 +15,24 @@ struct app;
 struct conn;
 struct namespace;
 struct node;
+struct recovery;
 
 struct socket {
 	struct conn *conn;
 	struct namespace *ns;
-	struct socket *conn_next; /* the conn's next socket */
-	char *user;		  /* NULL: none */
-	uint64_t expires_ms;	  /* wall clock; 0: never */
-	struct link members;	  /* of struct member: the rooms it is in */
-	struct link ops;	  /* of struct room_op: joins under way */
-	struct link acks;	  /* of struct ack: due from the client */
-	uint64_t mark;		  /* the last broadcast that met this socket */
+	struct socket *conn_next;  /* the conn's next socket */
+	struct recovery *recovery; /* NULL: none (recovery.h) */
+	char *user;		   /* NULL: none */
+	uint64_t expires_ms;	   /* wall clock; 0: never */
+	struct link members;	   /* of struct member: the rooms it is in */
+	struct link ops;	   /* of struct room_op: joins under way */
+	struct link acks;	   /* of struct ack: due from the client */
+	uint64_t mark;		   /* the last broadcast that met this socket */
 	uint32_t rooms_n;
 	uint16_t begun; /* answers of applications that are under way */
 	bool closing;
 	bool entered; /* in the namespace's table */
+	bool missed;  /* it missed events: it gets nothing until it comes back */
 	bool guest;   /* its id is another node's; subscribed to by name */
 	char id[ID_LEN];
 };
@@ -79,10 +82,13 @@ MUST_USE enum err socket_emit_ack(struct socket *s, struct slice data,
 void socket_begin(struct socket *s);
 void socket_end(struct namespace *ns, struct slice id);
 
-/* --- for move_state.c --- */
+/* --- for resume.c and move_state.c --- */
 
-/* A socket that comes from another node; it hears nothing before socket_enter. Takes
- * `user`. */
+/* The CONNECT reply; then that it is here, for applications. */
+void socket_send_connected(struct socket *s);
+void socket_introduce(struct socket *s, struct slice auth);
+/* A socket that comes from another node, or back; it hears nothing before socket_enter.
+ * Takes `user`. */
 struct socket *socket_arrive(struct conn *c, struct namespace *ns, struct slice id,
 			     char *user, uint64_t expires_ms);
 void socket_enter(struct socket *s);
