@@ -13,6 +13,7 @@ static uv_prepare_t prepare;
 static uv_timer_t timer;
 static bool started;
 static struct node *nodes;
+static bool ran;     /* a turn had something to do */
 static bool calling; /* in a call of the adapter: nothing may call back */
 
 /* --- strings --- */
@@ -65,7 +66,7 @@ static void turns(uv_prepare_t *p)
 	for (n = nodes; n; n = next) {
 		next = n->next;
 		while (n->a && adapter_turn(n->a))
-			;
+			ran = true;
 	}
 }
 
@@ -90,7 +91,10 @@ static void start(void)
 void step(void)
 {
 	start();
-	uv_run(&loop, UV_RUN_ONCE);
+	ran = false;
+	uv_run(&loop, UV_RUN_NOWAIT);
+	if (!ran) /* else somebody may have what he waits for */
+		uv_run(&loop, UV_RUN_ONCE);
 }
 
 bool harness_end(void)

