@@ -322,14 +322,53 @@ char *file_pattern(struct config_file *f, const yaml_node_t *key,
 	return mem_strndup(text, strlen(text));
 }
 
+/* The words behind "users", or NULL. */
+static const char *names_of(const yaml_node_t *value)
+{
+	static const char users[] = "users ";
+	const char *text = (const char *)value->data.scalar.value;
+
+	if (value->type != YAML_SCALAR_NODE ||
+	    strncmp(text, users, sizeof(users) - 1) != 0)
+		return NULL;
+	return text + sizeof(users) - 1;
+}
+
+bool file_who(struct config_file *f, const yaml_node_t *key, const yaml_node_t *value,
+	      const char *const *words, size_t n, size_t *which,
+	      struct policy_names *names)
+{
+	const char *text = names_of(value);
+	struct str_list patterns = {NULL, 0};
+
+	if (!text)
+		return file_word(f, key, value, words, n, which);
+	if (strlen(text) > PATTERN_BYTES_MAX) {
+		file_error(f, key, "names more users than fit into %d bytes",
+			   PATTERN_BYTES_MAX);
+		return false;
+	}
+	while (*(text += strspn(text, " "))) {
+		size_t len = strcspn(text, " ");
+
+		str_list_add(&patterns, slice_of(text, len));
+		text += len;
+	}
+	for (*which = 0; *which + 1 < n && strcmp(words[*which], "users") != 0;)
+		++*which;
+	names->patterns = patterns.v;
+	names->n = patterns.n;
+	return true;
+}
+
 static void read_who(struct config_file *f, const yaml_node_t *key,
 		     const yaml_node_t *value, struct policy_room *room,
 		     enum policy_action action)
 {
 	size_t which;
 
-	if (!file_word(f, key, value, who_words, sizeof(who_words) / sizeof(who_words[0]),
-		       &which))
+	if (!file_who(f, key, value, who_words, sizeof(who_words) / sizeof(who_words[0]),
+		      &which, &room->named[action]))
 		return;
 	if (action == POLICY_JOIN && which == POLICY_MEMBERS) {
 		file_error(f, key,

@@ -6,10 +6,10 @@
 #include "gateway/lws_internal.h"
 #include "gateway/node.h"
 
-static void stop_reading(struct lws_flow *f)
+static void stop_reading(struct lws_client *c)
 {
-	list_remove(&f->due);
-	lws_rx_flow_control(f->wsi, 0);
+	list_remove(&c->flow_due);
+	lws_rx_flow_control(c->wsi, 0);
 }
 
 static void on_prepare(uv_prepare_t *prepare)
@@ -18,7 +18,7 @@ static void on_prepare(uv_prepare_t *prepare)
 	struct link *it, *tmp;
 
 	list_each(it, tmp, &s->flow_due)
-		stop_reading(container_of(it, struct lws_flow, due));
+		stop_reading(container_of(it, struct lws_client, flow_due));
 }
 
 void lws_flow_open(struct server *s)
@@ -30,22 +30,11 @@ void lws_flow_open(struct server *s)
 	uv_unref((uv_handle_t *)&s->flow_prepare);
 }
 
-void lws_flow_init(struct lws_flow *f, struct lws *wsi)
+void lws_flow_set(struct lws_client *c, bool on)
 {
-	f->wsi = wsi;
-	link_init(&f->due);
-}
-
-void lws_flow_deinit(struct lws_flow *f)
-{
-	list_remove(&f->due);
-}
-
-void lws_flow_set(struct server *s, struct lws_flow *f, bool on)
-{
-	list_remove(&f->due);
-	if (!on && f->receiving && lws_is_ssl(f->wsi))
-		list_push(&s->flow_due, &f->due);
+	list_remove(&c->flow_due);
+	if (!on && c->receiving && lws_is_ssl(c->wsi))
+		list_push(&c->server->flow_due, &c->flow_due);
 	else
-		lws_rx_flow_control(f->wsi, on);
+		lws_rx_flow_control(c->wsi, on);
 }

@@ -30,13 +30,6 @@ struct accept_kind {
 	bool proxy; /* begins with a PROXY protocol header */
 };
 
-/* Whether a connection is read from. */
-struct lws_flow {
-	struct lws *wsi;
-	struct link due; /* in server.flow_due: will be stopped */
-	bool receiving;	 /* set while RECEIVE runs */
-};
-
 struct server {
 	struct node *node;
 	struct lws_context *context;
@@ -44,7 +37,7 @@ struct server {
 	struct lws_vhost *tls_vhost; /* NULL until a listener has TLS */
 	struct tls *tls;	     /* the same */
 	struct acceptor *acceptor;
-	struct link flow_due; /* struct lws_flow */
+	struct link flow_due; /* struct lws_client that will be stopped */
 	uv_prepare_t flow_prepare;
 	struct listener *listeners; /* singly linked */
 	size_t connections;	    /* descriptors of all that lws has, WebSockets too */
@@ -59,21 +52,24 @@ struct server {
 	uint64_t hinted_ms[HINTS_N]; /* 0: not yet */
 };
 
-/* A connection from a client, from accept to its end; lws's opaque user data. */
+/* A connection from a client, from accept to its end; lws's opaque user data. There is
+ * one for each WebSocket, most of which do nothing most of the time: what is rarely
+ * needed is allocated then. */
 struct lws_client {
 	struct server *server;
 	struct lws *wsi;
-	enum server_role role;
 	struct accepted *accepted;	/* NULL once it is a WebSocket */
 	struct sending *sending;	/* an answer under way, or NULL */
 	struct http_exchange *exchange; /* a request that is not answered, or NULL */
-	bool last;			/* the connection ends with the next answer */
 	/* Of a WebSocket: whose it is, one of the two, and neither once we closed it. */
 	struct conn *conn;
 	struct upgrade *upgrade;
-	struct buf rx; /* a message of which more is to come */
-	struct lws_flow flow;
-	struct address address; /* of a WebSocket */
+	struct buf *rx;		 /* a message of which more is to come, or NULL */
+	struct address *address; /* whose it is while it has no conn, or NULL */
+	struct link flow_due;	 /* in server.flow_due: will be stopped */
+	enum server_role role;
+	bool receiving; /* set while RECEIVE runs */
+	bool last;	/* the connection ends with the next answer */
 };
 
 /* --- lws_http.c --- */
@@ -148,6 +144,8 @@ void lws_files_on_destroy(struct lws_client *c);
 
 /* --- lws_ws.c --- */
 
+/* It is gone: free what a WebSocket has. */
+void lws_ws_deinit(struct lws_client *c);
 /* The callbacks of established WebSockets. */
 void lws_ws_event(struct lws_client *c, enum lws_callback_reasons reason, const void *in,
 		  size_t n);
@@ -155,10 +153,8 @@ void lws_ws_event(struct lws_client *c, enum lws_callback_reasons reason, const 
 /* --- lws_flow.c --- */
 
 void lws_flow_open(struct server *s);
-void lws_flow_init(struct lws_flow *f, struct lws *wsi);
-void lws_flow_deinit(struct lws_flow *f);
 /* Read from it, or leave what comes in the kernel. */
-void lws_flow_set(struct server *s, struct lws_flow *f, bool on);
+void lws_flow_set(struct lws_client *c, bool on);
 
 /* --- lws_server.c --- */
 

@@ -12,8 +12,9 @@
 
 enum {
 	/* Per WebSocket: larger costs memory for each, smaller costs calls for long
-	 * messages. 10,000 took 5.5 KB each with 4096, 2.0 KB with 512. */
-	RX_BUFFER = 512,
+	 * messages. Most of what clients send is shorter. Over TLS it must not be below
+	 * 164 (docs/libraries.md, flow control). */
+	RX_BUFFER = 256,
 	/* One read serves all connections, so it may be large. */
 	READ_BUFFER = 64 * 1024,
 	/* Else lws cuts each write at the size of the receive buffer. */
@@ -35,10 +36,10 @@ static void client_free(struct lws_client *c)
 {
 	lws_polling_gone(c);
 	lws_accept_on_end(c);
-	lws_flow_deinit(&c->flow);
+	list_remove(&c->flow_due);
 	lws_files_on_destroy(c);
 	lws_set_opaque_user_data(c->wsi, NULL);
-	buf_deinit(&c->rx);
+	lws_ws_deinit(c);
 	free(c);
 }
 
@@ -216,7 +217,7 @@ struct lws_client *lws_server_adopt(struct server *s, int fd,
 	c->wsi = wsi;
 	c->role = kind->role;
 	c->accepted = accepted;
-	lws_flow_init(&c->flow, wsi);
+	link_init(&c->flow_due);
 	lws_set_opaque_user_data(wsi, c);
 	return c;
 }

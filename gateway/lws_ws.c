@@ -5,12 +5,33 @@
 #include "gateway/node.h"
 #include "proto/mem.h"
 
-/* The conn is done with it; lws is still to say good-bye. */
-static void let_go(struct lws_client *c)
+static void drop_rx(struct lws_client *w)
 {
-	c->conn = NULL;
-	c->upgrade = NULL;
-	buf_deinit(&c->rx);
+	if (!w->rx)
+		return;
+	buf_deinit(w->rx);
+	free(w->rx);
+	w->rx = NULL;
+}
+
+static void drop_address(struct lws_client *w)
+{
+	free(w->address);
+	w->address = NULL;
+}
+
+void lws_ws_deinit(struct lws_client *w)
+{
+	drop_rx(w);
+	drop_address(w);
+}
+
+/* The conn is done with it; lws is still to say good-bye. */
+static void let_go(struct lws_client *w)
+{
+	w->conn = NULL;
+	w->upgrade = NULL;
+	lws_ws_deinit(w);
 }
 
 /* LWS_WRITE_HTTP on a WebSocket sends the bytes as they are, and keeps what the kernel
@@ -38,7 +59,7 @@ static void ws_read(void *transport, bool on)
 {
 	struct lws_client *w = transport;
 
-	lws_flow_set(w->server, &w->flow, on);
+	lws_flow_set(w, on);
 }
 
 static enum lws_close_status close_status(enum conn_close reason)
@@ -95,7 +116,8 @@ static void attach(void *transport, struct conn *c)
 	w->upgrade = NULL;
 	w->conn = c;
 	if (c->address.family == ADDRESS_NONE) /* it comes from another node */
-		conn_set_address(c, w->address);
+		conn_set_address(c, *w->address);
+	drop_address(w);
 }
 
 static const struct upgrade_ops upgrade_ops = {&ws_ops, attach};
@@ -123,41 +145,46 @@ static void too_big(struct lws_client *w)
 static void on_receive(struct lws_client *w, struct slice piece)
 {
 	size_t rest = lws_remaining_packet_payload(w->wsi);
+	size_t before = w->rx ? w->rx->n : 0;
 
 	if (w->conn && w->conn->state != CONN_OPEN)
 		return;
-	if (w->rx.n + piece.n + rest > w->server->node->config->max_http_buffer_size) {
+	if (before + piece.n + rest > w->server->node->config->max_http_buffer_size) {
 		too_big(w);
 		return;
 	}
 	if (rest || !lws_is_final_fragment(w->wsi)) {
-		buf_reserve(&w->rx, piece.n + rest);
-		buf_slice(&w->rx, piece);
+		if (!w->rx)
+			w->rx = mem_zalloc(1, sizeof(*w->rx));
+		buf_reserve(w->rx, piece.n + rest);
+		buf_slice(w->rx, piece);
 		return;
 	}
-	if (w->rx.n == 0) {
+	if (before == 0) {
 		deliver(w, piece);
 		return;
 	}
-	buf_slice(&w->rx, piece);
-	deliver(w, buf_view(&w->rx));
-	buf_deinit(&w->rx);
+	buf_slice(w->rx, piece);
+	deliver(w, buf_view(w->rx));
+	drop_rx(w);
 }
 
 static void on_established(struct lws_client *w)
 {
 	char query[LWS_HTTP_HEADERS_MAX];
 	struct eio_query q = lws_http_query(w->wsi, query);
+	struct address address = lws_accept_client(w);
 	struct node *n = w->server->node;
 
-	w->address = lws_accept_client(w);
 	lws_accept_on_end(w);
 	if (q.sid.n) {
+		w->address = mem_alloc(sizeof(*w->address));
+		*w->address = address;
 		w->upgrade = upgrade_new(n, &q, &upgrade_ops, w);
 		return;
 	}
 	w->conn = conn_new(n, &ws_ops, w, &q, false);
-	conn_set_address(w->conn, w->address);
+	conn_set_address(w->conn, address);
 }
 
 static void on_closed(struct lws_client *w)
@@ -180,9 +207,9 @@ void lws_ws_event(struct lws_client *w, enum lws_callback_reasons reason, const 
 	else if (!w->conn && !w->upgrade)
 		return; /* closed by us; lws is still saying good-bye */
 	else if (reason == LWS_CALLBACK_RECEIVE) {
-		w->flow.receiving = true;
+		w->receiving = true;
 		on_receive(w, slice_of(in, n)); /* which never ends the connection */
-		w->flow.receiving = false;
+		w->receiving = false;
 	} else if (reason == LWS_CALLBACK_SERVER_WRITEABLE && w->conn)
 		conn_on_writable(w->conn);
 	else if (reason == LWS_CALLBACK_CLOSED)

@@ -5,11 +5,16 @@
 
 #include "proto/mem.h"
 
+/* Each conn is in several tables, so a slot is small: of the hash as many bits as tell
+ * keys apart before they are compared, and place them in tables of up to 2^32 slots. */
 struct table_slot {
-	uint64_t hash;
-	struct slice key;
+	uint32_t hash;
+	uint32_t key_n;
+	const uint8_t *key;
 	void *value; /* NULL: free */
 };
+
+static_assert(sizeof(struct table_slot) == 24, "no padding");
 
 enum { TABLE_CAP_MIN = 8 };
 
@@ -37,7 +42,7 @@ static inline void sip_round(struct sip *s)
 }
 
 /* SipHash-1-3 (Aumasson and Bernstein, 2012): one round per word, three at the end. */
-static uint64_t siphash(const uint64_t seed[2], struct slice key)
+static uint32_t siphash(const uint64_t seed[2], struct slice key)
 {
 	struct sip s = {seed[0] ^ 0x736f6d6570736575, seed[1] ^ 0x646f72616e646f6d,
 			seed[0] ^ 0x6c7967656e657261, seed[1] ^ 0x7465646279746573};
@@ -59,7 +64,7 @@ static uint64_t siphash(const uint64_t seed[2], struct slice key)
 	sip_round(&s);
 	sip_round(&s);
 	sip_round(&s);
-	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+	return (uint32_t)(s.v0 ^ s.v1 ^ s.v2 ^ s.v3);
 }
 
 void table_init(struct table *t, const uint64_t seed[2])
@@ -74,13 +79,18 @@ void table_deinit(struct table *t)
 	t->n = t->cap = 0;
 }
 
+static inline struct slice key_of(const struct table_slot *s)
+{
+	return slice_of(s->key, s->key_n);
+}
+
 /* The slot of the key, or the free one where it would go. */
-static size_t find(const struct table *t, uint64_t hash, struct slice key)
+static size_t find(const struct table *t, uint32_t hash, struct slice key)
 {
 	size_t i = hash & (t->cap - 1);
 
 	while (t->slots[i].value &&
-	       !(t->slots[i].hash == hash && slice_eq(t->slots[i].key, key)))
+	       !(t->slots[i].hash == hash && slice_eq(key_of(&t->slots[i]), key)))
 		i = (i + 1) & (t->cap - 1);
 	return i;
 }
@@ -90,11 +100,12 @@ static void resize(struct table *t, size_t cap)
 	struct table_slot *old = t->slots;
 	size_t n = t->cap;
 
+	assert(cap <= (size_t)UINT32_MAX + 1);
 	t->slots = mem_zalloc(cap, sizeof(*t->slots));
 	t->cap = cap;
 	for (size_t i = 0; i < n; i++) {
 		if (old[i].value)
-			t->slots[find(t, old[i].hash, old[i].key)] = old[i];
+			t->slots[find(t, old[i].hash, key_of(&old[i]))] = old[i];
 	}
 	free(old);
 }
@@ -108,15 +119,16 @@ void *table_get(const struct table *t, struct slice key)
 
 void table_add(struct table *t, struct slice key, void *value)
 {
-	uint64_t hash = siphash(t->seed, key);
+	uint32_t hash = siphash(t->seed, key);
 	size_t i;
 
 	assert(value);
+	assert(key.n <= UINT32_MAX);
 	if ((t->n + 1) * 4 > t->cap * 3)
 		resize(t, t->cap ? t->cap * 2 : TABLE_CAP_MIN);
 	i = find(t, hash, key);
 	assert(!t->slots[i].value);
-	t->slots[i] = (struct table_slot){hash, key, value};
+	t->slots[i] = (struct table_slot){hash, (uint32_t)key.n, key.p, value};
 	t->n++;
 }
 

@@ -84,7 +84,7 @@ struct wire {
 
 static struct client {
 	struct wire *wire; /* the one it reads from, or NULL */
-	bool opened, asked, connected;
+	bool opened, asked, connected, pinged;
 	char sid[ID_LEN + 1], pid[PID_LEN + 1], offset[OFFSET_MAX];
 	enum room_place rooms[ROOMS];
 	bool must[EVENTS], got[EVENTS];
@@ -204,7 +204,9 @@ static void on_packet(struct slice packet)
 		on_ack(packet);
 	else if (slice_starts(packet, SLICE_LIT("41")))
 		wrong("disconnected", packet);
-	else if (packet.p[0] != '2')
+	else if (packet.p[0] == '2')
+		client.pinged = true;
+	else
 		wrong("unexpected packet", packet);
 }
 
@@ -243,7 +245,7 @@ static void ws_read(void *transport, bool on)
 static void give_up_wire(void)
 {
 	client.wire = NULL;
-	client.opened = client.asked = client.connected = false;
+	client.opened = client.asked = client.connected = client.pinged = false;
 	/* What was asked and not answered may have been done. */
 	for (size_t i = 0; i < ROOMS; i++) {
 		if (client.rooms[i] == JOINING || client.rooms[i] == LEAVING)
@@ -482,7 +484,8 @@ static void wires_some(void)
 		if (w->choked && draw_below(2)) {
 			w->choked = false;
 			conn_on_writable(w->conn);
-		} else if (w == client.wire && draw_below(4) == 0) {
+		} else if (w == client.wire && client.pinged && draw_below(2)) {
+			client.pinged = false;
 			conn_on_text(w->conn, SLICE_LIT("3"));
 		} else if (w != client.wire && draw_below(6) == 0) {
 			node_notices(w);

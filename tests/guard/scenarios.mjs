@@ -1,0 +1,108 @@
+// What is counted: each scenario gets a node ready for it in `prepare`, then does one
+// operation after the other in `run`, each finished before the next begins. So the node
+// gathers nothing that it would not gather in the next run, and its instructions are the same.
+//
+// A scenario that is added gets its figures from `guard.mjs --update`.
+import { Client, Http } from "./client.mjs";
+
+const ROOM = "open:guard";
+const MEMBERS = 10;
+// So many that what each of them costs is most of it.
+const RECEIVERS = 100;
+const TEXT = "x".repeat(100);
+
+export const CONFIG = {
+  // No heartbeat comes between.
+  pingInterval: 300_000,
+  // It takes what comes as fast as it comes.
+  eventRate: 0,
+  namespaces: [
+    {
+      name: "/",
+      auth: "none",
+      apps: ["rooms"],
+      rooms: [{ match: "open:*", join: "anybody", emit: "anybody" }],
+    },
+  ],
+};
+
+async function emit(sender, receivers, id, room) {
+  sender.send(`42${id}["room:emit","${room}","m","${TEXT}"]`);
+  for (const receiver of receivers) if (receiver !== sender) await receiver.next('42["m"');
+  // The sender hears its own and the ack of it, in which order is not for us to say.
+  for (let i = 0; i < 2; i++) await sender.next("4");
+}
+
+async function join(node, n, room) {
+  const clients = [];
+  for (let i = 0; i < n; i++) clients.push(await Client.connect(node.address, room(i)));
+  return clients;
+}
+
+async function closeAll({ clients }) {
+  for (const client of clients) await client.close();
+}
+
+// {name: {what: what one operation is, operations, warm: how many before those that count,
+//   prepare, run, finish}}
+export const SCENARIOS = {
+  fanout: {
+    what: `one message to a room of ${RECEIVERS}, and its ack`,
+    operations: 300,
+    warm: 50,
+    prepare: async (node) => ({ clients: await join(node, RECEIVERS, () => ROOM), id: 0 }),
+    run: (state) => emit(state.clients[0], state.clients, state.id++, ROOM),
+    finish: closeAll,
+  },
+  echo: {
+    what: "one message to a room of its sender alone, and its ack",
+    operations: 1000,
+    warm: 100,
+    prepare: async (node) => ({ clients: await join(node, 1, () => ROOM), id: 0 }),
+    run: (state) => emit(state.clients[0], state.clients, state.id++, ROOM),
+    finish: closeAll,
+  },
+  connect: {
+    what: "TCP, upgrade, open packet, CONNECT, one join",
+    operations: 400,
+    warm: 100,
+    prepare: async (node) => ({ node, clients: [] }),
+    run: async ({ node, clients }) => {
+      const room = `${ROOM}:${Math.floor(clients.length / MEMBERS)}`;
+      clients.push(await Client.connect(node.address, room));
+    },
+    finish: closeAll,
+  },
+  leave: {
+    what: "a WebSocket that closes, and with it a socket in one room",
+    operations: 400,
+    warm: 100,
+    prepare: async (node) => ({
+      clients: await join(node, 500, (i) => `${ROOM}:${Math.floor(i / MEMBERS)}`),
+    }),
+    run: ({ clients }) => clients.pop().close(),
+    finish: closeAll,
+  },
+  poll: {
+    what: "an event by POST, its ack by the GET after it",
+    operations: 500,
+    warm: 50,
+    prepare: async (node) => {
+      const path = "/socket.io/?EIO=4&transport=polling";
+      const http = new Http(node.address);
+      const open = JSON.parse((await http.request("GET", path)).slice(1));
+      const state = { http, path: `${path}&sid=${open.sid}`, id: 0 };
+      await http.request("POST", state.path, "40");
+      await http.request("GET", state.path);
+      return state;
+    },
+    run: async ({ http, path }) => {
+      await http.request("POST", path, '420["room:leave","open:guard"]');
+      await http.request("GET", path);
+    },
+    finish: async ({ http, path }) => {
+      await http.request("POST", path, "1");
+      http.socket.destroy();
+    },
+  },
+};
