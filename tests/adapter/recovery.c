@@ -1,7 +1,6 @@
 /* What session.h promises, of every adapter: `memory` or `redis`. Where a cluster can be
  * one node, `b` is `a`. Numbers go on from test to test, so they are only compared. */
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 
 #include "harness.h"
@@ -451,24 +450,22 @@ static void test_history_with_a_join(struct world *w)
 	end(w);
 }
 
-/* A line of rooms; spans are "joined-left", in printf's words. */
-static void check_room(const struct session_got *got, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void check_room(const struct session_got *got, const char *fmt, ...)
+static void check_room(const struct session_got *got, const char *line)
 {
-	char line[160];
-	va_list args;
-	size_t n;
+	size_t n = strings_count(&got->rooms, line);
 
-	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
-	n = strings_count(&got->rooms, line);
 	CHECK_ROW(n == 1, line);
 	for (size_t i = 0; n != 1 && i < got->rooms.n; i++)
 		fprintf(stderr, "  has %s\n", got->rooms.v[i]);
 }
+
+/* A line of rooms, in printf's words; spans are "joined-left". */
+#define CHECK_ROOM(got, ...)                                                             \
+	do {                                                                             \
+		char line_[160];                                                         \
+		snprintf(line_, sizeof(line_), __VA_ARGS__);                             \
+		check_room(got, line_);                                                  \
+	} while (0)
 
 /* A join of what is joined does not move where it began. */
 static void test_rejoin_then_drop(struct world *w)
@@ -492,7 +489,7 @@ static void test_rejoin_then_drop(struct world *w)
 	got = take(w->b, &who, "");
 	CHECK(got.err == ERR_OK && got.r.parked && got.r.number == who.floor);
 	CHECK(got.rooms.n == 1);
-	check_room(&got, "rejoin 255 %" PRIu64 "-", first);
+	CHECK_ROOM(&got, "rejoin 255 %" PRIu64 "-", first);
 	session_got_clear(&got);
 	check_missed(w->b, &who, first, "1 2 3", "rejoin");
 	end(w);
@@ -517,7 +514,7 @@ static void test_leave_then_drop(struct world *w)
 	park(w->a, &who);
 	got = take(w->b, &who, "");
 	CHECK(got.rooms.n == 1);
-	check_room(&got, "leave 0 %" PRIu64 "-%" PRIu64 "", in, out);
+	CHECK_ROOM(&got, "leave 0 %" PRIu64 "-%" PRIu64 "", in, out);
 	session_got_clear(&got);
 	/* In again. */
 	event(w->a, "leave", "3");
@@ -525,7 +522,7 @@ static void test_leave_then_drop(struct world *w)
 	event(w->a, "leave", "4");
 	got = take(w->b, &who, "");
 	CHECK(got.rooms.n == 1);
-	check_room(&got, "leave 0 %" PRIu64 "-%" PRIu64 ",%" PRIu64 "-", in, out, again);
+	CHECK_ROOM(&got, "leave 0 %" PRIu64 "-%" PRIu64 ",%" PRIu64 "-", in, out, again);
 	session_got_clear(&got);
 	/* What ended before the floor is not kept for ever. */
 	renew(w->b, &who);
@@ -535,7 +532,7 @@ static void test_leave_then_drop(struct world *w)
 	in = enter(w->b, &who, "leave");
 	got = take(w->b, &who, "");
 	CHECK(got.rooms.n == 1);
-	check_room(&got, "leave 0 %" PRIu64 "-", in);
+	CHECK_ROOM(&got, "leave 0 %" PRIu64 "-", in);
 	session_got_clear(&got);
 	end(w);
 }
@@ -559,7 +556,7 @@ static void test_except_then_leave(struct world *w)
 	park(w->a, &who);
 	got = take(w->b, &who, "");
 	CHECK(got.rooms.n == 2);
-	check_room(&got, "some 0 %" PRIu64 "-%" PRIu64 "", in, out);
+	CHECK_ROOM(&got, "some 0 %" PRIu64 "-%" PRIu64 "", in, out);
 	session_got_clear(&got);
 	got = replay(w->b, &who, who.floor, PAGE_MAX);
 	CHECK(got.messages.n == 1);
