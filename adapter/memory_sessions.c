@@ -190,7 +190,7 @@ static enum err enter(struct session *e, const struct session_request *r, uint64
 		e->left_n--;
 		return ERR_OK;
 	}
-	if (e->spans_n == SESSION_ROOMS_MAX)
+	if (e->spans_n == SESSION_ROOMS_MAX || (stay && stay->n == SESSION_SPANS_MAX))
 		return ERR_TOO_MANY;
 	stay = stay_of(e, r->room);
 	stay->flags = r->flags;

@@ -27,6 +27,7 @@ enum {
 	PID_LEN = ID_LEN + 24,
 	OFFSET_MAX = 48, /* bytes of an offset's text */
 	SESSION_ROOMS_MAX = 4096,
+	SESSION_SPANS_MAX = 256, /* of one room */
 	SESSION_HISTORY_MAX = 1000,
 };
 
@@ -110,8 +111,9 @@ struct session_reply {
  * or the pid is not its. ERR_CLOSED: it is another node's by now (or the adapter closes).
  * ERR_LOST of TAKE and REPLAY: a log does not go back so far any more, or the backend has
  * lost data: the client must be told (it is not recovered). A TAKE that fails changes
- * nothing. ERR_UNAVAILABLE, ERR_FULL, ERR_DENIED as of adapter_publish. `r` is NULL on
- * error. */
+ * nothing. ERR_TOO_MANY of JOIN: more rooms, or stays in one, than the constants above
+ * say; those it left count until its floor has passed them. ERR_UNAVAILABLE, ERR_FULL,
+ * ERR_DENIED as of adapter_publish. `r` is NULL on error. */
 typedef void adapter_session_fn(void *arg, enum err err, const struct session_reply *r);
 
 /* What others did with a session of this node (adapter_events.on_session). */

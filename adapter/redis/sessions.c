@@ -282,6 +282,8 @@ static enum err error_of(struct redis_sessions *s, struct slice error)
 		return ERR_CLOSED;
 	if (slice_starts(error, SLICE_LIT("LOST")))
 		return ERR_LOST;
+	if (slice_starts(error, SLICE_LIT("TOOMANY")))
+		return ERR_TOO_MANY;
 	redis_library_refused(s->stream->library, error);
 	if (redis_link_is_passing(error) || slice_starts(error, SLICE_LIT("BUSY")) ||
 	    slice_starts(error, SLICE_LIT("OOM")))

@@ -25,6 +25,9 @@ local PAST = 8 -- eras that are remembered
 local PUB_TTL = 3600 -- s
 local CHUNK = 64 -- entries read at once
 local PAGE = 262144 -- bytes of a page of recent
+local ROOMS_MAX = 4096 -- of a session, with those it left after its floor
+local SPANS_MAX = 256 -- of one of them
+local FIELDS = 10 -- that are no rooms, at most
 local DEFAULT_CAPS = '180000 1000 1000000 10000 16000000 16000000'
 local ERA = 'abcdefghijklmnopqrstuvwxyz0123456789'
 
@@ -185,7 +188,7 @@ local function append(base, h, caps, now, channel, log, message)
   message = '\148' .. string.sub(message, 2) .. pack_str(h.era .. '-' .. number)
   local entry = number .. ' ' .. text(now) .. ' ' .. message
   local key = base .. ':log:' .. log
-  local all = string.sub(log, -1) == '#'
+  local all = string.find(log, '#', 1, true) == #log -- a namespace has no #, a room may
   local events_max = all and caps.nsp_events or caps.events
   local bytes_max = all and caps.nsp_bytes or caps.bytes
   local header, cut = redis.call('LINDEX', key, 0), 0
@@ -406,7 +409,7 @@ local function logs_of(base, s, sid, after)
   local logs = {{prefix, after}, {prefix .. sid, after}}
   local fields = redis.call('HGETALL', s.key)
   for i = 1, #fields, 2 do
-    if string.sub(fields[i], 1, 2) == 'r:' then
+    if string.sub(fields[i], 1, 2) == 'r:' and string.sub(fields[i], 3) ~= sid then
       local _, spans = parse_spans(fields[i + 1])
       local first, last = spans[1], spans[#spans]
       if first then
@@ -415,6 +418,18 @@ local function logs_of(base, s, sid, after)
     end
   end
   return logs
+end
+
+-- Is all there that a session needs of what came after this number?
+local function reaches(base, s, sid, after)
+  for _, log in ipairs(logs_of(base, s, sid, after)) do
+    local header = redis.call('LINDEX', log[1], 0)
+    if header and not (log[3] and log[3] <= log[2]) and
+       tonumber(string.match(header, '^%d+')) > log[2] then
+      return false
+    end
+  end
+  return true
 end
 
 local function by_number(a, b)
@@ -461,6 +476,33 @@ local function session_replay(base, h, answer, args)
   return answer(complete, complete == h.seq, messages)
 end
 
+-- Does it need the room no more?
+local function is_over(spans, floor)
+  local last = spans[#spans]
+  return not last or last[2] and last[2] <= floor
+end
+
+-- Rooms that were left before the floor go when others come, so that a socket that is in
+-- ever new ones has no more than it needs. False: it is in too many.
+local function make_room(key, floor)
+  local n = redis.call('HLEN', key)
+  if n % CHUNK ~= 0 and n < ROOMS_MAX then
+    return true
+  end
+  local fields, rooms = redis.call('HGETALL', key), 0
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 2) == 'r:' then
+      local _, spans = parse_spans(fields[i + 1])
+      if is_over(spans, floor) then
+        redis.call('HDEL', key, fields[i])
+      else
+        rooms = rooms + 1
+      end
+    end
+  end
+  return rooms < ROOMS_MAX
+end
+
 -- sid, generation, room, flags, history, bytes
 local function session_join(base, h, answer, args)
   local sid, generation, room, flags, history, bytes_max = unpack(args)
@@ -470,19 +512,26 @@ local function session_join(base, h, answer, args)
   end
   local value = redis.call('HGET', s.key, 'r:' .. room)
   local spans, kept = {}, {}
+  local floor = good(h, s.floor) or 0
   if value then
     local _
     _, spans = parse_spans(value)
+  elseif not make_room(s.key, floor) then
+    return redis.error_reply('TOOMANY rooms')
   end
-  local last = spans[#spans]
-  if not last or last[2] then
-    spans[#spans + 1] = {h.seq}
-  end
-  local floor = good(h, s.floor) or 0
   for _, span in ipairs(spans) do
     if not span[2] or span[2] > floor then
       kept[#kept + 1] = span
     end
+  end
+  local last = kept[#kept]
+  if last and last[2] == h.seq then
+    last[2] = nil -- nothing came meanwhile
+  elseif not last or last[2] then
+    kept[#kept + 1] = {h.seq}
+  end
+  if #kept > SPANS_MAX then
+    return redis.error_reply('TOOMANY stays in one room')
   end
   redis.call('HSET', s.key, 'r:' .. room, format_spans(flags, kept))
   local messages, bytes = {}, 0
@@ -510,9 +559,18 @@ local function leave(s, room, number)
   end
   local flags, spans = parse_spans(value)
   local last = spans[#spans]
-  if last and not last[2] then
-    last[2] = math.max(last[1], number)
+  if not last or last[2] then
+    return
+  end
+  if number > last[1] then
+    last[2] = number
+  else
+    table.remove(spans) -- nothing came meanwhile
+  end
+  if #spans > 0 then
     redis.call('HSET', s.key, 'r:' .. room, format_spans(flags, spans))
+  else
+    redis.call('HDEL', s.key, 'r:' .. room)
   end
 end
 
@@ -556,6 +614,9 @@ local function session_take(base, h, _, args)
   if last then
     after = math.max(after, number)
   end
+  if not reaches(base, {key = key, nsp = nsp}, sid, after) then
+    return redis.error_reply('LOST the logs do not go back so far')
+  end
   local generation = text(tonumber(s.generation) + 1)
   redis.call('HSET', key, 'owner', node, 'generation', generation)
   redis.call('HDEL', key, 'parked')
@@ -583,11 +644,15 @@ function session_ops.leave(base, _, _, args)
   return 1
 end
 
--- sid, generation, floor, node, ttl
-function session_ops.renew(base, _, _, args)
+-- sid, generation, floor, node, ttl. The floor does not go back.
+function session_ops.renew(base, h, _, args)
   local s, refused = open_session(base, args[1], args[2])
   if not s then
     return refused
+  end
+  local floor, was = good(h, args[3]), good(h, s.floor)
+  if not floor or (was and was > floor) then
+    args[3] = s.floor
   end
   redis.call('HSET', s.key, 'floor', args[3], 'owner', args[4])
   redis.call('HDEL', s.key, 'parked')
