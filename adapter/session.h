@@ -38,7 +38,8 @@ struct session_options {
 	/* how long one may live without a RENEW: ping interval and timeout, with slack */
 	uint64_t renew_ms;
 	/* Of a room's log, and of a namespace's, in which the events are that go to
-	 * several rooms or to all. Entries are kept for window + renew at least, unless
+	 * several rooms or to all; 0 events: as the nodes of the cluster say, for who is
+	 * none of them. Entries are kept for window + renew at least, unless
 	 * these caps are reached. */
 	uint64_t log_events_max, log_bytes_max;
 	uint64_t nsp_log_events_max, nsp_log_bytes_max;

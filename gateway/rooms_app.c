@@ -79,6 +79,8 @@ static enum rooms_error error_of(enum err err)
 		return ROOMS_ERROR_FULL;
 	if (err == ERR_UNCONFIRMED)
 		return ROOMS_ERROR_UNCONFIRMED;
+	if (err == ERR_TOO_MANY)
+		return ROOMS_ERROR_TOO_MANY;
 	return ROOMS_ERROR_UNAVAILABLE;
 }
 

@@ -293,6 +293,10 @@ enum err cluster_decode(struct slice message, struct cluster_rooms *rooms,
 		return err;
 	if (count > 3 && (err = read_offset(&c, &b)))
 		return err;
+	if (b.foreign) { /* nobody but us numbers */
+		b.offset = SLICE_EMPTY;
+		b.number = 0;
+	}
 	for (uint32_t i = 4; i < count; i++) {
 		if ((err = mp_skip(&c)))
 			return err;

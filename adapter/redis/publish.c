@@ -60,6 +60,9 @@ void redis_publisher_init(struct redis_publisher *p, struct redis_core *core,
 {
 	*p = (struct redis_publisher){
 		.core = core, .link = link, .pubsub = pubsub, .stream = stream};
+	/* Redis remembers the last number of a node for a while: another process that
+	 * should have its code begins above. */
+	p->numbered = env_wall_ms(core->base.env) * 1000;
 	link_init(&p->waiting);
 	link_init(&p->again);
 	link_init(&p->local);

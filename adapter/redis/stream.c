@@ -44,6 +44,9 @@ void redis_stream_init(struct redis_stream *s, struct redis_core *core,
 	buf_str(&s->base, "gh:{0}");
 	redis_core_put_mark(core, &s->base);
 	redis_pubsub_log_channel(core, slice_str(core->base.node_code), &s->channel);
+	draw_era(s);
+	if (!o->log_events_max)
+		return;
 	buf_printf(&s->caps, "%llu %llu %llu %llu %llu %llu",
 		   (unsigned long long)(o->window_ms + o->renew_ms + AGE_SLACK_MS),
 		   (unsigned long long)o->log_events_max,
@@ -51,7 +54,6 @@ void redis_stream_init(struct redis_stream *s, struct redis_core *core,
 		   (unsigned long long)o->nsp_log_events_max,
 		   (unsigned long long)o->nsp_log_bytes_max,
 		   (unsigned long long)o->recent_bytes_max);
-	draw_era(s);
 }
 
 void redis_stream_deinit(struct redis_stream *s)

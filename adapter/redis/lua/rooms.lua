@@ -129,7 +129,11 @@ end
 
 -- --- publishing ---
 
-local function read_caps(s)
+-- Those of the caller, or if it gives none, what nodes said last.
+local function read_caps(h, s)
+  if s == '' then
+    s = redis.call('HGET', h.key, 'caps') or DEFAULT_CAPS
+  end
   local a, b, c, d, e, f = string.match(s, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
   return a and {age = a, events = tonumber(b), bytes = tonumber(c), nsp_events = tonumber(d),
                 nsp_bytes = tonumber(e), recent = tonumber(f)}
@@ -229,11 +233,11 @@ end
 -- log, message. Answers the last number, entries cut, the era, losses.
 local function gh_publish(keys, args)
   local base = keys[1]
-  local k, caps = tonumber(args[4]), read_caps(args[5] or '')
+  local h, now = open_head(base, args[1], args[2]), now_ms()
+  local k, caps = tonumber(args[4]), args[5] and read_caps(h, args[5])
   if not k or not caps or (#args - 5) % 3 ~= 0 then
     return bad('gh_publish takes run, era, node, number, caps and three for each event')
   end
-  local h, now = open_head(base, args[1], args[2]), now_ms()
   local pub = base .. ':pub:' .. args[3]
   local last = tonumber(redis.call('GET', pub) or '0')
   local cut = 0
@@ -267,7 +271,9 @@ local function gh_sync(keys, args)
     lose(h, era)
   end
   write_head(h)
-  redis.call('HSET', h.key, 'caps', caps)
+  if caps ~= '' then
+    redis.call('HSET', h.key, 'caps', caps)
+  end
   if position ~= '' then
     local from = good(h, position)
     local behind = from and h.seq - from or 0
@@ -720,7 +726,7 @@ local function gh_emit(keys, args)
   end
   local base = keys[1]
   local h = read_head(base) or open_head(base, '', new_era())
-  local caps = read_caps(redis.call('HGET', h.key, 'caps') or DEFAULT_CAPS)
+  local caps = read_caps(h, '')
   local rooms = room == '' and '\144' or '\145' .. pack_str(room)
   local message = '\147' .. pack_str('gh-emit') .. '\131' .. pack_str('type') .. '\2' ..
     pack_str('data') .. data .. pack_str('nsp') .. pack_str(nsp) .. '\131' ..
