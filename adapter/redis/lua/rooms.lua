@@ -262,7 +262,7 @@ local function gh_sync(keys, args)
   local base = keys[1]
   local run, era, channel, token, known, position, caps = unpack(args)
   local h = open_head(base, run, era)
-  local missed, messages, upto = false, {}, h.seq
+  local missed, messages, to_n = false, {}, h.seq
   if known ~= '' and not good(h, known) then
     lose(h, era)
   end
@@ -288,10 +288,10 @@ local function gh_sync(keys, args)
           from = from + 1
         end
       end
-      upto = from
+      to_n = from
     end
   end
-  return put(channel, 'sync', token, h.era, upto, upto == h.seq, missed, h.losses, messages)
+  return put(channel, 'sync', token, h.era, to_n, to_n == h.seq, missed, h.losses, messages)
 end
 
 -- The channel prefix of a base: what follows its mark, socket.io without one.
@@ -378,9 +378,9 @@ end
 
 -- Collect up to CHUNK entries of a log into `page`. Answers the number up to which they are
 -- all of them, nil if there are no more; or false: the log does not go back so far.
-local function read_log(key, after, upto, page)
+local function read_log(key, after, to_n, page)
   local header = redis.call('LINDEX', key, 0)
-  if not header or (upto and upto <= after) then
+  if not header or (to_n and to_n <= after) then
     return nil
   end
   if tonumber(string.match(header, '^%d+')) > after then
@@ -396,11 +396,11 @@ local function read_log(key, after, upto, page)
                                     i - len + CHUNK - 1 or -1)) do
     local number, message = string.match(entry, '^(%d+) %d+ (.*)$')
     last = tonumber(number)
-    if not upto or last <= upto then
+    if not to_n or last <= to_n then
       page[#page + 1] = {last, message}
     end
   end
-  return i + CHUNK < len and (not upto or last < upto) and last or nil
+  return i + CHUNK < len and (not to_n or last < to_n) and last or nil
 end
 
 -- The logs a session reads: name, from which number, to which (nil: on and on).
@@ -449,12 +449,12 @@ local function session_replay(base, h, answer, args)
   end
   local page, complete = {}, h.seq
   for _, log in ipairs(logs_of(base, s, sid, after)) do
-    local upto = read_log(log[1], log[2], log[3], page)
-    if upto == false then
+    local to_n = read_log(log[1], log[2], log[3], page)
+    if to_n == false then
       return redis.error_reply('LOST the logs do not go back so far')
     end
-    if upto and upto < complete then
-      complete = upto
+    if to_n and to_n < complete then
+      complete = to_n
     end
   end
   table.sort(page, by_number)
