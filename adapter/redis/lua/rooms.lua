@@ -376,9 +376,10 @@ local function find(key, len, after)
   return hi
 end
 
--- Collect up to CHUNK entries of a log into `page`. Answers the number up to which they are
--- all of them, nil if there are no more; or false: the log does not go back so far.
-local function read_log(key, after, to_n, page)
+-- Collect entries of a log into `page`: up to CHUNK, and until they are more than bytes_max,
+-- of which little is read at first, since they may be large. Answers the number up to which
+-- they are all of them, nil if there are no more; or false: the log does not go back so far.
+local function read_log(key, after, to_n, bytes_max, page)
   local header = redis.call('LINDEX', key, 0)
   if not header or (to_n and to_n <= after) then
     return nil
@@ -391,16 +392,21 @@ local function read_log(key, after, to_n, page)
   if not i then
     return nil
   end
-  local last
-  for _, entry in ipairs(redis.call('LRANGE', key, i - len, i - len + CHUNK - 1 < 0 and
-                                    i - len + CHUNK - 1 or -1)) do
-    local number, message = string.match(entry, '^(%d+) %d+ (.*)$')
-    last = tonumber(number)
-    if not to_n or last <= to_n then
-      page[#page + 1] = {last, message}
+  local at, step, bytes, last = i - len, 2, 0, nil
+  local stop = math.min(0, at + CHUNK)
+  while at < stop and bytes <= bytes_max do
+    local some = redis.call('LRANGE', key, at, math.min(stop, at + step) - 1)
+    for _, entry in ipairs(some) do
+      local number, message = string.match(entry, '^(%d+) %d+ (.*)$')
+      last = tonumber(number)
+      bytes = bytes + #message
+      if not to_n or last <= to_n then
+        page[#page + 1] = {last, message}
+      end
     end
+    at, step = at + #some, step * 4
   end
-  return i + CHUNK < len and (not to_n or last < to_n) and last or nil
+  return at < 0 and (not to_n or last < to_n) and last or nil
 end
 
 -- The logs a session reads: name, from which number, to which (nil: on and on).
@@ -448,8 +454,9 @@ local function session_replay(base, h, answer, args)
     return redis.error_reply('LOST the logs do not go back so far')
   end
   local page, complete = {}, h.seq
+  bytes_max = tonumber(bytes_max)
   for _, log in ipairs(logs_of(base, s, sid, after)) do
-    local to_n = read_log(log[1], log[2], log[3], page)
+    local to_n = read_log(log[1], log[2], log[3], bytes_max, page)
     if to_n == false then
       return redis.error_reply('LOST the logs do not go back so far')
     end
@@ -459,7 +466,6 @@ local function session_replay(base, h, answer, args)
   end
   table.sort(page, by_number)
   local messages, bytes = {}, 0
-  bytes_max = tonumber(bytes_max)
   for _, entry in ipairs(page) do
     if entry[1] > complete then
       break
