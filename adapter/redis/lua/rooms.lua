@@ -266,7 +266,7 @@ local function gh_sync(keys, args)
   local base = keys[1]
   local run, era, channel, token, known, position, caps = unpack(args)
   local h = open_head(base, run, era)
-  local missed, messages, upto = false, {}, h.seq
+  local missed, messages, to_n = false, {}, h.seq
   if known ~= '' and not good(h, known) then
     lose(h, era)
   end
@@ -294,10 +294,10 @@ local function gh_sync(keys, args)
           from = from + 1
         end
       end
-      upto = from
+      to_n = from
     end
   end
-  return put(channel, 'sync', token, h.era, upto, upto == h.seq, missed, h.losses, messages)
+  return put(channel, 'sync', token, h.era, to_n, to_n == h.seq, missed, h.losses, messages)
 end
 
 -- The channel prefix of a base: what follows its mark, socket.io without one.
@@ -382,11 +382,12 @@ local function find(key, len, after)
   return hi
 end
 
--- Collect up to CHUNK entries of a log into `page`. Answers the number up to which they are
--- all of them, nil if there are no more; or false: the log does not go back so far.
-local function read_log(key, after, upto, page)
+-- Collect entries of a log into `page`: up to CHUNK, and until they are more than bytes_max,
+-- of which little is read at first, since they may be large. Answers the number up to which
+-- they are all of them, nil if there are no more; or false: the log does not go back so far.
+local function read_log(key, after, to_n, bytes_max, page)
   local header = redis.call('LINDEX', key, 0)
-  if not header or (upto and upto <= after) then
+  if not header or (to_n and to_n <= after) then
     return nil
   end
   if tonumber(string.match(header, '^%d+')) > after then
@@ -397,16 +398,21 @@ local function read_log(key, after, upto, page)
   if not i then
     return nil
   end
-  local last
-  for _, entry in ipairs(redis.call('LRANGE', key, i - len, i - len + CHUNK - 1 < 0 and
-                                    i - len + CHUNK - 1 or -1)) do
-    local number, message = string.match(entry, '^(%d+) %d+ (.*)$')
-    last = tonumber(number)
-    if not upto or last <= upto then
-      page[#page + 1] = {last, message}
+  local at, step, bytes, last = i - len, 2, 0, nil
+  local stop = math.min(0, at + CHUNK)
+  while at < stop and bytes <= bytes_max do
+    local some = redis.call('LRANGE', key, at, math.min(stop, at + step) - 1)
+    for _, entry in ipairs(some) do
+      local number, message = string.match(entry, '^(%d+) %d+ (.*)$')
+      last = tonumber(number)
+      bytes = bytes + #message
+      if not to_n or last <= to_n then
+        page[#page + 1] = {last, message}
+      end
     end
+    at, step = at + #some, step * 4
   end
-  return i + CHUNK < len and (not upto or last < upto) and last or nil
+  return at < 0 and (not to_n or last < to_n) and last or nil
 end
 
 -- The logs a session reads: name, from which number, to which (nil: on and on).
@@ -454,18 +460,18 @@ local function session_replay(base, h, answer, args)
     return redis.error_reply('LOST the logs do not go back so far')
   end
   local page, complete = {}, h.seq
+  bytes_max = tonumber(bytes_max)
   for _, log in ipairs(logs_of(base, s, sid, after)) do
-    local upto = read_log(log[1], log[2], log[3], page)
-    if upto == false then
+    local to_n = read_log(log[1], log[2], log[3], bytes_max, page)
+    if to_n == false then
       return redis.error_reply('LOST the logs do not go back so far')
     end
-    if upto and upto < complete then
-      complete = upto
+    if to_n and to_n < complete then
+      complete = to_n
     end
   end
   table.sort(page, by_number)
   local messages, bytes = {}, 0
-  bytes_max = tonumber(bytes_max)
   for _, entry in ipairs(page) do
     if entry[1] > complete then
       break
