@@ -50,7 +50,7 @@ const numbers = (socket) =>
       assert.match(offset, /^[a-z0-9]+-\d+$/);
       return number;
     });
-const upTo = (n, from = 0) => Array.from({ length: n - from }, (_, i) => from + i);
+const below = (n, from = 0) => Array.from({ length: n - from }, (_, i) => from + i);
 const result = async (node, what) =>
   (await node.metrics())[`gatehouse_recoveries_total{result="${what}"}`];
 
@@ -91,7 +91,7 @@ describe("recovery", () => {
       assert.equal(socket.id, id);
       await emit(5);
       await heard(socket, "m", 15);
-      assert.deepEqual(numbers(socket), upTo(15));
+      assert.deepEqual(numbers(socket), below(15));
       assert.deepEqual(await ok(socket, "room:leave", room), { room });
     });
   }
@@ -117,7 +117,7 @@ describe("recovery", () => {
     await back(socket, b);
     assert.equal(socket.recovered, true);
     await heard(socket, "m", 6);
-    assert.deepEqual(numbers(socket), upTo(6));
+    assert.deepEqual(numbers(socket), below(6));
   });
 
   test("a drained node's clients recover elsewhere", async () => {
@@ -131,7 +131,7 @@ describe("recovery", () => {
     await back(socket, b);
     assert.equal(socket.recovered, true);
     await heard(socket, "m", 6);
-    assert.deepEqual(numbers(socket), upTo(6));
+    assert.deepEqual(numbers(socket), below(6));
   });
 
   test("live during replay", async () => {
@@ -146,14 +146,14 @@ describe("recovery", () => {
       await emitting;
     }
     await heard(socket, "m", 401);
-    assert.deepEqual(numbers(socket), upTo(401));
+    assert.deepEqual(numbers(socket), below(401));
   });
 
   test("cut inside a long replay", async () => {
     const { socket, other, room } = await pair(a, b);
     await lose(socket);
     const text = "x".repeat(1000);
-    await Promise.all(upTo(600).map((n) => ok(other, "room:emit", room, "m", n, text)));
+    await Promise.all(below(600).map((n) => ok(other, "room:emit", room, "m", n, text)));
     const got = [];
     let cuts = 0;
     socket.on("m", (n) => {
@@ -168,7 +168,7 @@ describe("recovery", () => {
       assert.equal(socket.recovered, true);
       await until("more of it, or a cut", () => got.length === 600 || !socket.connected);
     }
-    assert.deepEqual(got, upTo(600));
+    assert.deepEqual(got, below(600));
     assert.equal(cuts, 4);
   });
 
@@ -264,7 +264,7 @@ describe("recovery", () => {
     await back(socket, b);
     assert.equal(socket.recovered, true);
     await heard(socket, "m", 4);
-    assert.deepEqual(numbers(socket), upTo(4));
+    assert.deepEqual(numbers(socket), below(4));
   });
 
   test("quiet and mostly sending clients", async () => {
@@ -278,7 +278,7 @@ describe("recovery", () => {
     await back(socket, b);
     assert.equal(socket.recovered, true);
     await heard(socket, "m", 2);
-    assert.deepEqual(numbers(socket), upTo(2));
+    assert.deepEqual(numbers(socket), below(2));
     await ok(socket, "room:leave", room);
   });
 
@@ -356,7 +356,7 @@ describe("recovery", () => {
     await heard(late, "m", 120 - history.at(-1)[1]);
     const all = [...history.map(([, n]) => n), ...numbers(late)];
     assert.equal(history.length, 10);
-    assert.deepEqual(all, upTo(121, all[0]));
+    assert.deepEqual(all, below(121, all[0]));
     assert.deepEqual(numbers(last), [120]);
     assert.equal(await fails(late, "room:join", room, { history: 1001 }), "bad_request");
     assert.deepEqual((await ok(other, "room:join", "plain:empty", { history: 5 })).history, []);
@@ -468,7 +468,7 @@ describe("Redis goes and comes", () => {
         assert.equal(socket.id === id, aof);
         if (aof) {
           await heard(socket, "m", 6);
-          assert.deepEqual(numbers(socket), upTo(6));
+          assert.deepEqual(numbers(socket), below(6));
         }
         closeAll();
       } finally {
