@@ -91,7 +91,7 @@ struct adapter_stats {
 	uint64_t connects, gaps, ghosts_reaped;
 	uint64_t gap_events; /* messages heard later, after a gap */
 	uint64_t log_cut;    /* entries cut by this node's publishes: over a log's cap */
-	uint64_t eras;	     /* new ones begun by this node */
+	uint64_t eras;	     /* new ones that this node has met */
 	/* now */
 	uint64_t publish_waiting, publish_waiting_bytes, subscriptions;
 	uint64_t rtt_us; /* of the last answered probe; 0: none yet, or no backend */

@@ -89,7 +89,7 @@
 	X(COUNTER, backend_gaps, "gatehouse_backend_gaps_total", "", "Times subscriptions were interrupted, so that messages may have been missed") \
 	X(COUNTER, backend_gap_events, "gatehouse_backend_gap_events_total", "", "Events heard later, after such an interruption") \
 	X(COUNTER, backend_log_cut, "gatehouse_backend_log_cut_total", "", "Events cut out of the logs of rooms before their time, since logEvents or logBytes was reached (counted at the node whose event was one too many)") \
-	X(COUNTER, backend_eras, "gatehouse_backend_eras_total", "", "Times this node was the first to find another run of the backend") \
+	X(COUNTER, backend_eras, "gatehouse_backend_eras_total", "", "Times the backend was found to be another process than before, by a restart or a failover, or to have lost data") \
 	X(COUNTER, backend_published, "gatehouse_published_total", "", "Messages the backend confirmed") \
 	X(COUNTER, backend_publish_failed, "gatehouse_publish_failed_total", "", "Messages not published: backend away too long, or too many waiting") \
 	X(COUNTER, backend_publish_unconfirmed, "gatehouse_publish_unconfirmed_total", "", "Messages whose connection broke before the answer") \
