@@ -6,8 +6,8 @@
 --
 --   <base>:head            hash: era, run (of the server), seq (last number), past ("A=95
 --                          B=120": eras that still count, and the number where each
---                          ended), bytes (of recent), losses (how often data was lost),
---                          caps (as of gh_publish)
+--                          ended), bytes (of recent), losses (another number whenever
+--                          data was lost), caps (as of gh_publish)
 --   <base>:pub:<code>      number of the last publish of a node
 --   <base>:log:<nsp>#<room> list: "<cut> <bytes>", then "<number> <ms> <message>" in order;
 --                          cut: number of the last entry that was cut off. An empty room:
@@ -80,8 +80,9 @@ end
 local function open_head(base, run, era)
   local h = read_head(base)
   if not h then
+    -- Whoever was here before knows another number of losses.
     return {key = base .. ':head', era = era, run = run, seq = 0, past = '', bytes = 0,
-            losses = 0, begun = true}
+            losses = now_ms(), begun = true}
   end
   if run == '' or run == h.run then
     return h
@@ -229,25 +230,32 @@ local function trim_recent(base, h, caps)
   end
 end
 
--- run, era to begin, node, number of its first publish here, caps, then of each: channel,
--- log, message. Answers the last number, entries cut, the era, losses.
+-- run, era to begin, node, number of its first publish here, number of the one that must
+-- have been done before (or 0), caps, then of each: channel, log, message. Answers the last
+-- number, entries cut, the era, losses. Those it has done already it does not do again. AHEAD:
+-- what was sent before was not done (this library was not there for a moment), and would
+-- be taken for done if these were.
 local function gh_publish(keys, args)
   local base = keys[1]
   local h, now = open_head(base, args[1], args[2]), now_ms()
-  local k, caps = tonumber(args[4]), args[5] and read_caps(h, args[5])
-  if not k or not caps or (#args - 5) % 3 ~= 0 then
-    return bad('gh_publish takes run, era, node, number, caps and three for each event')
+  local k, before = tonumber(args[4]), tonumber(args[5])
+  local caps = args[6] and read_caps(h, args[6])
+  if not k or not before or not caps or (#args - 6) % 3 ~= 0 then
+    return bad('gh_publish takes run, era, node, two numbers, caps and three for each event')
   end
   local pub = base .. ':pub:' .. args[3]
   local last = tonumber(redis.call('GET', pub) or '0')
   local cut = 0
-  for i = 6, #args, 3 do
+  if last < before then
+    return redis.error_reply('AHEAD of ' .. args[5])
+  end
+  for i = 7, #args, 3 do
     if k > last then
       cut = cut + append(base, h, caps, now, args[i], args[i + 1], args[i + 2])
     end
     k = k + 1
   end
-  redis.call('SET', pub, text(k - 1), 'EX', PUB_TTL)
+  redis.call('SET', pub, text(math.max(last, k - 1)), 'EX', PUB_TTL)
   trim_recent(base, h, caps)
   write_head(h)
   return {h.seq, cut, h.era, h.losses}
@@ -267,7 +275,10 @@ local function gh_sync(keys, args)
   local run, era, channel, token, known, position, caps = unpack(args)
   local h = open_head(base, run, era)
   local missed, messages, to_n = false, {}, h.seq
-  if known ~= '' and not good(h, known) then
+  local known_era, known_n = split(known)
+  local known_end = known_era and end_of(h, known_era)
+  -- An era that nobody remembers was lost before, and those who knew it are told by `losses`.
+  if known_end and known_n > known_end then
     lose(h, era)
   end
   write_head(h)
