@@ -185,49 +185,78 @@ local function age_log(key, cut, bytes, before)
   end
 end
 
--- Number a message of three elements, log it, publish it. Answers how many entries were
--- cut for it.
-local function append(base, h, caps, now, channel, log, message)
+-- What is published in one call: each message is numbered and published at once, and logged
+-- with the others of its log at the end, which takes fewer steps.
+local function open_batch(base, h, caps)
+  return {base = base, h = h, caps = caps, now = now_ms(), logs = {}, entries = {}, recent = {}}
+end
+
+-- Number a message of three elements and publish it.
+local function append(b, channel, log, message)
+  local h = b.h
   h.seq = h.seq + 1
   local number = text(h.seq)
   message = '\148' .. string.sub(message, 2) .. pack_str(h.era .. '-' .. number)
-  local entry = number .. ' ' .. text(now) .. ' ' .. message
-  local key = base .. ':log:' .. log
+  local entries = b.entries[log]
+  if not entries then
+    entries = {bytes = 0}
+    b.entries[log] = entries
+    b.logs[#b.logs + 1] = log
+  end
+  local entry = number .. ' ' .. text(b.now) .. ' ' .. message
+  entries[#entries + 1] = entry
+  entries.bytes = entries.bytes + #entry
+  b.recent[#b.recent + 1] = message
+  h.bytes = h.bytes + #message
+  redis.call('PUBLISH', channel, message)
+end
+
+-- Append to one log. Answers how many entries were cut.
+local function append_log(b, log)
+  local caps, entries = b.caps, b.entries[log]
+  local key = b.base .. ':log:' .. log
   local all = string.find(log, '#', 1, true) == #log -- a namespace has no #, a room may
   local events_max = all and caps.nsp_events or caps.events
   local bytes_max = all and caps.nsp_bytes or caps.bytes
   local header, cut = redis.call('LINDEX', key, 0), 0
   if not header then
-    redis.call('RPUSH', key, '0 ' .. #entry, entry)
+    header = '0 0'
+    redis.call('RPUSH', key, header)
+  end
+  local last_cut, bytes = string.match(header, '^(%d+) (%d+)$')
+  local len = redis.call('RPUSH', key, unpack(entries))
+  bytes = bytes + entries.bytes
+  if len - 1 > events_max or bytes > bytes_max then
+    cut = cut_log(key, len, last_cut, bytes, events_max, bytes_max)
   else
-    local last_cut, bytes = string.match(header, '^(%d+) (%d+)$')
-    local len = redis.call('RPUSH', key, entry)
-    bytes = bytes + #entry
-    if len - 1 > events_max or bytes > bytes_max then
-      cut = cut_log(key, len, last_cut, bytes, events_max, bytes_max)
-    else
-      redis.call('LSET', key, 0, last_cut .. ' ' .. text(bytes))
-      if len % 64 == 0 then
-        age_log(key, last_cut, bytes, now - caps.age)
-      end
+    redis.call('LSET', key, 0, last_cut .. ' ' .. text(bytes))
+    if len % 64 < #entries then
+      age_log(key, last_cut, bytes, b.now - caps.age)
     end
   end
   redis.call('PEXPIRE', key, caps.age)
-  redis.call('PUBLISH', channel, message)
-  redis.call('RPUSH', base .. ':recent', message)
-  h.bytes = h.bytes + #message
   return cut
 end
 
-local function trim_recent(base, h, caps)
-  while h.bytes > caps.recent do
-    local message = redis.call('LPOP', base .. ':recent')
+-- Log what was appended. Answers how many entries were cut.
+local function close_batch(b)
+  local h, recent, cut = b.h, b.base .. ':recent', 0
+  for _, log in ipairs(b.logs) do
+    cut = cut + append_log(b, log)
+  end
+  if #b.recent > 0 then
+    redis.call('RPUSH', recent, unpack(b.recent))
+  end
+  while h.bytes > b.caps.recent do
+    local message = redis.call('LPOP', recent)
     if not message then
       h.bytes = 0
-      return
+      break
     end
     h.bytes = h.bytes - #message
   end
+  write_head(h)
+  return cut
 end
 
 -- run, era to begin, node, number of its first publish here, number of the one that must
@@ -237,7 +266,7 @@ end
 -- be taken for done if these were.
 local function gh_publish(keys, args)
   local base = keys[1]
-  local h, now = open_head(base, args[1], args[2]), now_ms()
+  local h = open_head(base, args[1], args[2])
   local k, before = tonumber(args[4]), tonumber(args[5])
   local caps = args[6] and read_caps(h, args[6])
   if not k or not before or not caps or (#args - 6) % 3 ~= 0 then
@@ -245,19 +274,18 @@ local function gh_publish(keys, args)
   end
   local pub = base .. ':pub:' .. args[3]
   local last = tonumber(redis.call('GET', pub) or '0')
-  local cut = 0
   if last < before then
     return redis.error_reply('AHEAD of ' .. args[5])
   end
+  local batch = open_batch(base, h, caps)
   for i = 7, #args, 3 do
     if k > last then
-      cut = cut + append(base, h, caps, now, args[i], args[i + 1], args[i + 2])
+      append(batch, args[i], args[i + 1], args[i + 2])
     end
     k = k + 1
   end
   redis.call('SET', pub, text(math.max(last, k - 1)), 'EX', PUB_TTL)
-  trim_recent(base, h, caps)
-  write_head(h)
+  local cut = close_batch(batch)
   return {h.seq, cut, h.era, h.losses}
 end
 
@@ -749,9 +777,9 @@ local function gh_emit(keys, args)
     pack_str('data') .. data .. pack_str('nsp') .. pack_str(nsp) .. '\131' ..
     pack_str('rooms') .. rooms .. pack_str('except') .. '\144' .. pack_str('flags') .. '\128'
   local channel = prefix_of(base) .. '#' .. nsp .. '#' .. (room == '' and '' or room .. '#')
-  append(base, h, caps, now_ms(), channel, nsp .. '#' .. room, message)
-  trim_recent(base, h, caps)
-  write_head(h)
+  local batch = open_batch(base, h, caps)
+  append(batch, channel, nsp .. '#' .. room, message)
+  close_batch(batch)
   return h.era .. '-' .. text(h.seq)
 end
 
