@@ -154,11 +154,14 @@ local function cut_log(key, len, cut, bytes, events_max, bytes_max)
     goal_bytes = bytes_max - math.floor(bytes_max / 16)
   end
   while len > 1 and (len > goal_n or bytes > goal_bytes) do
-    local entry = redis.call('LPOP', key)
-    cut = string.match(entry, '^%d+')
-    bytes = bytes - #entry
-    len = len - 1
-    count = count + 1
+    local n = math.max(1, math.min(len - 1, len - goal_n, CHUNK))
+    local entries = redis.call('LPOP', key, n)
+    for _, entry in ipairs(entries) do
+      bytes = bytes - #entry
+    end
+    cut = string.match(entries[n], '^%d+')
+    len = len - n
+    count = count + n
   end
   redis.call('LPUSH', key, cut .. ' ' .. text(bytes))
   return count
@@ -248,12 +251,14 @@ local function close_batch(b)
     redis.call('RPUSH', recent, unpack(b.recent))
   end
   while h.bytes > b.caps.recent do
-    local message = redis.call('LPOP', recent)
-    if not message then
+    local messages = redis.call('LPOP', recent, math.max(1, math.min(#b.recent, CHUNK)))
+    if not messages then
       h.bytes = 0
       break
     end
-    h.bytes = h.bytes - #message
+    for _, message in ipairs(messages) do
+      h.bytes = h.bytes - #message
+    end
   end
   write_head(h)
   return cut
