@@ -191,7 +191,9 @@ end
 -- What is published in one call: each message is numbered and published at once, and logged
 -- with the others of its log at the end, which takes fewer steps.
 local function open_batch(base, h, caps)
-  return {base = base, h = h, caps = caps, now = now_ms(), logs = {}, entries = {}, recent = {}}
+  local now = now_ms()
+  return {base = base, h = h, caps = caps, now = now, logs = {}, entries = {}, recent = {},
+          era = h.era .. '-', time = ' ' .. text(now) .. ' '}
 end
 
 -- Number a message of three elements and publish it.
@@ -199,14 +201,18 @@ local function append(b, channel, log, message)
   local h = b.h
   h.seq = h.seq + 1
   local number = text(h.seq)
-  message = '\148' .. string.sub(message, 2) .. pack_str(h.era .. '-' .. number)
+  local n = #b.era + #number
+  if b.head_n ~= n then
+    b.head_n, b.head = n, pack_head(n, 160, 31, 217, 218, 219)
+  end
+  message = '\148' .. string.sub(message, 2) .. b.head .. b.era .. number
   local entries = b.entries[log]
   if not entries then
     entries = {bytes = 0}
     b.entries[log] = entries
     b.logs[#b.logs + 1] = log
   end
-  local entry = number .. ' ' .. text(b.now) .. ' ' .. message
+  local entry = number .. b.time .. message
   entries[#entries + 1] = entry
   entries.bytes = entries.bytes + #entry
   b.recent[#b.recent + 1] = message
