@@ -31,6 +31,7 @@ void redis_stream_init(struct redis_stream *s, struct redis_core *core,
 		       const struct redis_stream_events *events, void *ctx)
 {
 	const struct session_options *o = &core->options.sessions;
+	uint64_t age_ms = o->window_ms + o->renew_ms + AGE_SLACK_MS;
 
 	*s = (struct redis_stream){.core = core,
 				   .link = link,
@@ -47,8 +48,7 @@ void redis_stream_init(struct redis_stream *s, struct redis_core *core,
 	draw_era(s);
 	if (!o->log_events_max)
 		return;
-	buf_printf(&s->caps, "%llu %llu %llu %llu %llu %llu",
-		   (unsigned long long)(o->window_ms + o->renew_ms + AGE_SLACK_MS),
+	buf_printf(&s->caps, "%llu %llu %llu %llu %llu %llu", (unsigned long long)age_ms,
 		   (unsigned long long)o->log_events_max,
 		   (unsigned long long)o->log_bytes_max,
 		   (unsigned long long)o->nsp_log_events_max,
