@@ -163,6 +163,12 @@ static bool take_numbers(struct redis_publisher *p, const struct resp *r)
 	return true;
 }
 
+/* A batch before it was not done, and comes again, too. */
+static bool is_ahead(const struct resp *r)
+{
+	return r->type == RESP_ERROR && slice_starts(r->s, SLICE_LIT("AHEAD"));
+}
+
 static void on_batch_reply(struct redis_call *call, const struct resp *r)
 {
 	struct batch *b = container_of(call, struct batch, call);
@@ -173,7 +179,7 @@ static void on_batch_reply(struct redis_call *call, const struct resp *r)
 	p->unanswered--;
 	p->batches--;
 	if ((!r && !p->core->closing) ||
-	    (r && redis_library_missing(p->stream->library, r))) {
+	    (r && (redis_library_missing(p->stream->library, r) || is_ahead(r)))) {
 		list_splice(&p->again, &b->publishes);
 		free(b);
 		return;
@@ -421,7 +427,7 @@ static void write_batch(struct redis_publisher *p)
 		bytes += u->n;
 		n++;
 	}
-	resp_command(out, 9 + LOGGED_WORDS * n);
+	resp_command(out, 10 + LOGGED_WORDS * n);
 	resp_word_str(out, "FCALL");
 	resp_word_str(out, "gh_publish");
 	resp_word_str(out, "1");
@@ -430,9 +436,11 @@ static void write_batch(struct redis_publisher *p)
 	resp_word_str(out, s->next_era);
 	resp_word_str(out, p->core->base.node_code);
 	resp_word_u64(out, first);
+	resp_word_u64(out, p->batches ? p->written : 0);
 	resp_word(out, buf_view(&s->caps));
 	for (l = b->publishes.next; l != &b->publishes; l = l->next)
 		buf_append(out, publish_of(l)->bytes, publish_of(l)->n);
+	p->written = first + n - 1;
 	p->batches++;
 	p->unanswered++;
 	redis_link_expect(p->link, &b->call);

@@ -17,6 +17,7 @@ struct redis_publisher {
 	struct link again;   /* logged ones, to be written again before those */
 	size_t batches;	     /* written, not answered */
 	uint64_t numbered;   /* logged ones, drawn last */
+	uint64_t written;    /* the last number of the last batch */
 	uint64_t losses;     /* of data, when last looked at */
 	struct link local;   /* for this node alone, until the next turn */
 	size_t unanswered;   /* written */

@@ -229,7 +229,10 @@ static void on_commands_cut(void *ctx)
 	redis_presence_on_cut(&r->presence);
 	redis_queues_on_cut(&r->queues);
 	redis_library_on_cut(&r->library);
+	/* Numbered messages are not delivered until it is up again, so what comes among
+	 * them now would come before those it stands behind. */
 	redis_stream_on_cut(&r->stream);
+	redis_sessions_on_deaf(&r->sessions);
 	set_up(r, false);
 }
 

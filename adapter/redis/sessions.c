@@ -401,6 +401,17 @@ static void mark(struct op *op)
 	list_push(&op->sessions->marked, &op->call.link);
 }
 
+/* Was it not done, or did nobody hear what came of it? */
+static bool is_to_be_asked_again(struct op *op, const struct resp *r)
+{
+	struct redis_sessions *s = op->sessions;
+
+	if (!r || redis_library_missing(s->stream->library, r))
+		return true;
+	return is_in_stream(op) && r->type != RESP_ERROR &&
+	       (op->epoch != s->epoch || r->type != RESP_INT || r->i == 0);
+}
+
 static void on_answer(struct redis_call *call, const struct resp *r)
 {
 	struct op *op = container_of(call, struct op, call);
@@ -411,14 +422,12 @@ static void on_answer(struct redis_call *call, const struct resp *r)
 		op_free(op);
 	else if (!r && s->core->closing)
 		finish(op, ERR_CLOSED, true);
-	else if (!r || redis_library_missing(s->stream->library, r))
+	else if (is_to_be_asked_again(op, r))
 		again(op);
 	else if (r->type == RESP_ERROR)
 		finish(op, error_of(s, r->s), true);
 	else if (!is_in_stream(op))
 		answered(op, r);
-	else if (op->epoch != s->epoch || r->type != RESP_INT || r->i == 0)
-		again(op); /* nobody heard it */
 	else
 		mark(op);
 }

@@ -31,6 +31,7 @@ void redis_stream_init(struct redis_stream *s, struct redis_core *core,
 		       const struct redis_stream_events *events, void *ctx)
 {
 	const struct session_options *o = &core->options.sessions;
+	uint64_t age_ms = o->window_ms + o->renew_ms + AGE_SLACK_MS;
 
 	*s = (struct redis_stream){.core = core,
 				   .link = link,
@@ -47,8 +48,7 @@ void redis_stream_init(struct redis_stream *s, struct redis_core *core,
 	draw_era(s);
 	if (!o->log_events_max)
 		return;
-	buf_printf(&s->caps, "%llu %llu %llu %llu %llu %llu",
-		   (unsigned long long)(o->window_ms + o->renew_ms + AGE_SLACK_MS),
+	buf_printf(&s->caps, "%llu %llu %llu %llu %llu %llu", (unsigned long long)age_ms,
 		   (unsigned long long)o->log_events_max,
 		   (unsigned long long)o->log_bytes_max,
 		   (unsigned long long)o->nsp_log_events_max,
@@ -79,6 +79,7 @@ static void set_position(struct redis_stream *s, struct slice era, uint64_t numb
 	if (era.n > STREAM_ERA_MAX)
 		return;
 	if (!slice_eq(era, slice_str(s->era))) {
+		s->core->stats.eras += slice_eq(era, slice_str(s->next_era));
 		memcpy(s->era, era.p, era.n);
 		s->era[era.n] = '\0';
 		s->known = 0;
@@ -130,8 +131,9 @@ bool redis_stream_hear(struct redis_stream *s, const struct cluster_broadcast *b
 	if (cluster_offset(b->offset, &era, &number) != ERR_OK)
 		return true;
 	if (!slice_eq(era, slice_str(s->era))) {
-		/* Another node has found that data was lost. */
-		set_missed(s);
+		/* Of one run of the server it changes for no other reason. Said once,
+		 * with what the answer of gh_sync says of it. */
+		s->doubtful = true;
 		s->sync_ms = 0;
 	}
 	set_position(s, era, number);
@@ -230,11 +232,15 @@ static void fill(struct redis_stream *s, struct slice message)
 {
 	struct redis_core *c = s->core;
 	struct cluster_broadcast b;
+	struct slice era;
+	uint64_t number;
 
 	if (cluster_decode(message, &s->decoded, &b) != ERR_OK) {
 		c->stats.malformed++;
 		return;
 	}
+	if (cluster_offset(b.offset, &era, &number) == ERR_OK)
+		set_position(s, era, number);
 	if (!redis_pubsub_hears(s->pubsub, &b))
 		return;
 	c->stats.gap_events++;
@@ -311,8 +317,9 @@ static bool on_sync(struct redis_stream *s, struct mp_cursor *c)
 	s->asked = false;
 	for (size_t i = 0; i < n; i++)
 		fill(s, s->messages[i]);
-	if (missed || (s->ever && losses != s->losses))
+	if (missed || s->doubtful || (s->ever && losses != s->losses))
 		set_missed(s);
+	s->doubtful = false;
 	s->losses = losses;
 	s->ever = true;
 	set_position(s, era, number);

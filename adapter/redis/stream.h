@@ -35,7 +35,8 @@ struct redis_stream {
 	bool ever;	 /* it was live before */
 	bool asked;	 /* the answer to gh_sync is to come */
 	bool missed;	 /* to be told once up */
-	uint64_t losses; /* that this node knows of */
+	bool doubtful;	 /* data was lost, it seems; the next look says so */
+	uint64_t losses; /* as Redis said last: another one if data was lost since */
 	uint64_t token;	 /* drawn last, for whatever comes on the log channel */
 	uint64_t sync_token;
 	uint64_t sync_ms; /* LIVE: next look */

@@ -6,8 +6,8 @@
 --
 --   <base>:head            hash: era, run (of the server), seq (last number), past ("A=95
 --                          B=120": eras that still count, and the number where each
---                          ended), bytes (of recent), losses (how often data was lost),
---                          caps (as of gh_publish)
+--                          ended), bytes (of recent), losses (another number whenever
+--                          data was lost), caps (as of gh_publish)
 --   <base>:pub:<code>      number of the last publish of a node
 --   <base>:log:<nsp>#<room> list: "<cut> <bytes>", then "<number> <ms> <message>" in order;
 --                          cut: number of the last entry that was cut off. An empty room:
@@ -80,8 +80,9 @@ end
 local function open_head(base, run, era)
   local h = read_head(base)
   if not h then
+    -- Whoever was here before knows another number of losses.
     return {key = base .. ':head', era = era, run = run, seq = 0, past = '', bytes = 0,
-            losses = 0, begun = true}
+            losses = now_ms(), begun = true}
   end
   if run == '' or run == h.run then
     return h
@@ -153,11 +154,14 @@ local function cut_log(key, len, cut, bytes, events_max, bytes_max)
     goal_bytes = bytes_max - math.floor(bytes_max / 16)
   end
   while len > 1 and (len > goal_n or bytes > goal_bytes) do
-    local entry = redis.call('LPOP', key)
-    cut = string.match(entry, '^%d+')
-    bytes = bytes - #entry
-    len = len - 1
-    count = count + 1
+    local n = math.max(1, math.min(len - 1, len - goal_n, CHUNK))
+    local entries = redis.call('LPOP', key, n)
+    for _, entry in ipairs(entries) do
+      bytes = bytes - #entry
+    end
+    cut = string.match(entries[n], '^%d+')
+    len = len - n
+    count = count + n
   end
   redis.call('LPUSH', key, cut .. ' ' .. text(bytes))
   return count
@@ -187,7 +191,9 @@ end
 -- What is published in one call: each message is numbered and published at once, and logged
 -- with the others of its log at the end, which takes fewer steps.
 local function open_batch(base, h, caps)
-  return {base = base, h = h, caps = caps, now = now_ms(), logs = {}, entries = {}, recent = {}}
+  local now = now_ms()
+  return {base = base, h = h, caps = caps, now = now, logs = {}, entries = {}, recent = {},
+          era = h.era .. '-', time = ' ' .. text(now) .. ' '}
 end
 
 -- Number a message of three elements and publish it.
@@ -195,14 +201,18 @@ local function append(b, channel, log, message)
   local h = b.h
   h.seq = h.seq + 1
   local number = text(h.seq)
-  message = '\148' .. string.sub(message, 2) .. pack_str(h.era .. '-' .. number)
+  local n = #b.era + #number
+  if b.head_n ~= n then
+    b.head_n, b.head = n, pack_head(n, 160, 31, 217, 218, 219)
+  end
+  message = '\148' .. string.sub(message, 2) .. b.head .. b.era .. number
   local entries = b.entries[log]
   if not entries then
     entries = {bytes = 0}
     b.entries[log] = entries
     b.logs[#b.logs + 1] = log
   end
-  local entry = number .. ' ' .. text(b.now) .. ' ' .. message
+  local entry = number .. b.time .. message
   entries[#entries + 1] = entry
   entries.bytes = entries.bytes + #entry
   b.recent[#b.recent + 1] = message
@@ -247,36 +257,45 @@ local function close_batch(b)
     redis.call('RPUSH', recent, unpack(b.recent))
   end
   while h.bytes > b.caps.recent do
-    local message = redis.call('LPOP', recent)
-    if not message then
+    local messages = redis.call('LPOP', recent, math.max(1, math.min(#b.recent, CHUNK)))
+    if not messages then
       h.bytes = 0
       break
     end
-    h.bytes = h.bytes - #message
+    for _, message in ipairs(messages) do
+      h.bytes = h.bytes - #message
+    end
   end
   write_head(h)
   return cut
 end
 
--- run, era to begin, node, number of its first publish here, caps, then of each: channel,
--- log, message. Answers the last number, entries cut, the era, losses.
+-- run, era to begin, node, number of its first publish here, number of the one that must
+-- have been done before (or 0), caps, then of each: channel, log, message. Answers the last
+-- number, entries cut, the era, losses. Those it has done already it does not do again. AHEAD:
+-- what was sent before was not done (this library was not there for a moment), and would
+-- be taken for done if these were.
 local function gh_publish(keys, args)
   local base = keys[1]
   local h = open_head(base, args[1], args[2])
-  local k, caps = tonumber(args[4]), args[5] and read_caps(h, args[5])
-  if not k or not caps or (#args - 5) % 3 ~= 0 then
-    return bad('gh_publish takes run, era, node, number, caps and three for each event')
+  local k, before = tonumber(args[4]), tonumber(args[5])
+  local caps = args[6] and read_caps(h, args[6])
+  if not k or not before or not caps or (#args - 6) % 3 ~= 0 then
+    return bad('gh_publish takes run, era, node, two numbers, caps and three for each event')
   end
   local pub = base .. ':pub:' .. args[3]
   local last = tonumber(redis.call('GET', pub) or '0')
+  if last < before then
+    return redis.error_reply('AHEAD of ' .. args[5])
+  end
   local batch = open_batch(base, h, caps)
-  for i = 6, #args, 3 do
+  for i = 7, #args, 3 do
     if k > last then
       append(batch, args[i], args[i + 1], args[i + 2])
     end
     k = k + 1
   end
-  redis.call('SET', pub, text(k - 1), 'EX', PUB_TTL)
+  redis.call('SET', pub, text(math.max(last, k - 1)), 'EX', PUB_TTL)
   local cut = close_batch(batch)
   return {h.seq, cut, h.era, h.losses}
 end
@@ -295,7 +314,10 @@ local function gh_sync(keys, args)
   local run, era, channel, token, known, position, caps = unpack(args)
   local h = open_head(base, run, era)
   local missed, messages, to_n = false, {}, h.seq
-  if known ~= '' and not good(h, known) then
+  local known_era, known_n = split(known)
+  local known_end = known_era and end_of(h, known_era)
+  -- An era that nobody remembers was lost before, and those who knew it are told by `losses`.
+  if known_end and known_n > known_end then
     lose(h, era)
   end
   write_head(h)
