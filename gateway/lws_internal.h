@@ -68,8 +68,9 @@ struct lws_client {
 	struct address *address; /* whose it is while it has no conn, or NULL */
 	struct link flow_due;	 /* in server.flow_due: will be stopped */
 	enum server_role role;
-	bool receiving; /* set while RECEIVE runs */
-	bool last;	/* the connection ends with the next answer */
+	bool receiving;	  /* set while RECEIVE runs */
+	bool last;	  /* the connection ends with the next answer */
+	bool answer_held; /* lws_ws_hold_answer */
 };
 
 /* --- lws_http.c --- */
@@ -144,6 +145,9 @@ void lws_files_on_destroy(struct lws_client *c);
 
 /* --- lws_ws.c --- */
 
+/* lws is to answer an upgrade, and the open packet follows in the same turn: keep the one
+ * for the other, so that both leave in one segment. */
+void lws_ws_hold_answer(struct lws_client *c);
 /* It is gone: free what a WebSocket has. */
 void lws_ws_deinit(struct lws_client *c);
 /* The callbacks of established WebSockets. */
