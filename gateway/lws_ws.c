@@ -232,6 +232,7 @@ void lws_ws_event(struct lws_client *w, enum lws_callback_reasons reason, const 
 		w->receiving = true;
 		on_receive(w, slice_of(in, n)); /* which never ends the connection */
 		w->receiving = false;
+		lws_read_received(w, n);
 	} else if (reason == LWS_CALLBACK_SERVER_WRITEABLE && w->conn)
 		conn_on_writable(w->conn);
 	else if (reason == LWS_CALLBACK_CLOSED)
