@@ -17,8 +17,12 @@
 #include "gateway/polling.h"
 #include "gateway/relay.h"
 #include "gateway/upgrade.h"
+#include "proto/id.h"
 
-enum { NODE_SCRATCH_KEEP = 256 * 1024 };
+enum {
+	NODE_SCRATCH_KEEP = 256 * 1024,
+	NODE_IDS_DRAWN = 16, /* ids whose randomness is asked for in one system call */
+};
 
 enum node_state {
 	NODE_STARTING, /* not ready yet: the backend was never up */
@@ -71,6 +75,8 @@ struct node {
 	uint64_t mark;				  /* number of the last broadcast */
 	uint64_t malformed; /* broadcasts whose data could not be encoded */
 	uint64_t seed[2];
+	uint8_t id_random[NODE_IDS_DRAWN * ID_RANDOM_LEN];
+	size_t id_random_n;		 /* bytes of it that are no id yet */
 	struct buf decode, encode, text; /* scratch: one packet in, one out, its JSON */
 	struct json_bins bins;
 	struct metrics metrics;
