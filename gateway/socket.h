@@ -18,6 +18,7 @@ struct node;
 
 struct socket {
 	struct conn *conn;
+	uint64_t mark; /* the last broadcast that met this socket */
 	struct namespace *ns;
 	struct socket *conn_next; /* the conn's next socket */
 	char *user;		  /* NULL: none */
@@ -25,7 +26,6 @@ struct socket {
 	struct link members;	  /* of struct member: the rooms it is in */
 	struct link ops;	  /* of struct room_op: joins under way */
 	struct link acks;	  /* of struct ack: due from the client */
-	uint64_t mark;		  /* the last broadcast that met this socket */
 	uint32_t rooms_n;
 	uint16_t begun; /* answers of applications that are under way */
 	bool closing;
