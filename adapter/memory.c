@@ -171,6 +171,7 @@ static void memory_publish(struct adapter *a, const struct cluster_broadcast *b,
 	assert(!(b->flags & CLUSTER_LOGGED) || m->log.o.on);
 	own.uid = buf_view(&m->uid);
 	own.flags &= ~(unsigned)CLUSTER_LOCAL;
+	buf_reserve(&message, b->data.n + 256); /* most need no more: it grows at once */
 	cluster_encode(&own, &message);
 	j = ask_to_send(m, JOB_PUBLISH, done_plain(done, arg), SLICE_EMPTY,
 			buf_view(&message));

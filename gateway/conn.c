@@ -128,7 +128,7 @@ static struct conn *conn_alloc(struct node *n, enum conn_state state, uint8_t ve
 	link_init(&c->throttle);
 	list_push(&n->conns.all, &c->all);
 	n->conns.n++;
-	c->rate_at = env_now_ms(n->env);
+	c->rate_at = (uint32_t)env_now_ms(n->env);
 	return c;
 }
 
@@ -190,7 +190,7 @@ struct conn *conn_new(struct node *n, const struct transport_ops *ops, void *tra
 		      const struct eio_query *q, bool upgradable)
 {
 	struct conn *c = conn_alloc(n, CONN_OPEN, (uint8_t)q->version);
-	uint64_t now = c->rate_at;
+	uint64_t now = env_now_ms(n->env);
 
 	c->ops = ops;
 	c->transport = transport;
@@ -504,10 +504,11 @@ static void refill(struct conn *c, uint64_t now)
 {
 	int64_t rate = (int64_t)c->node->config->event_rate;
 
-	c->rate_credit += (int64_t)(now - c->rate_at) * rate;
+	/* Who was silent for 50 days gets less than it could have. */
+	c->rate_credit += (int64_t)((uint32_t)now - c->rate_at) * rate;
 	if (c->rate_credit > rate * 2000)
 		c->rate_credit = rate * 2000;
-	c->rate_at = now;
+	c->rate_at = (uint32_t)now;
 }
 
 static void throttle(struct conn *c, uint64_t now)

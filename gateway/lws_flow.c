@@ -8,7 +8,7 @@
 
 static void stop_reading(struct lws_client *c)
 {
-	list_remove(&c->flow_due);
+	list_remove(&c->due);
 	lws_rx_flow_control(c->wsi, 0);
 }
 
@@ -18,7 +18,7 @@ static void on_prepare(uv_prepare_t *prepare)
 	struct link *it, *tmp;
 
 	list_each(it, tmp, &s->flow_due)
-		stop_reading(container_of(it, struct lws_client, flow_due));
+		stop_reading(container_of(it, struct lws_client, due));
 }
 
 void lws_flow_open(struct server *s)
@@ -32,9 +32,9 @@ void lws_flow_open(struct server *s)
 
 void lws_flow_set(struct lws_client *c, bool on)
 {
-	list_remove(&c->flow_due);
+	list_remove(&c->due);
 	if (!on && c->receiving && lws_is_ssl(c->wsi))
-		list_push(&c->server->flow_due, &c->flow_due);
+		list_push(&c->server->flow_due, &c->due);
 	else
 		lws_rx_flow_control(c->wsi, on);
 }

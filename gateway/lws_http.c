@@ -253,8 +253,11 @@ int lws_http_upgrade(struct lws_client *c)
 	if (!conns_find(n, q.sid) && lws_http_address_full(c))
 		return refuse_upgrade(c, 503, "Too many connections from this address");
 	if (c->server->testing ||
-	    session_check(n, &q, method == LWSHUMETH_GET, true, &error))
+	    session_check(n, &q, method == LWSHUMETH_GET, true, &error)) {
+		if (!q.sid.n)
+			lws_ws_hold_answer(c);
 		return 0;
+	}
 	lws_polling_hint_version(c, q.version);
 	n->metrics.conns_refused_bad_request++;
 	return refuse_upgrade(c, 400, eio_error_text(error));

@@ -39,6 +39,9 @@ struct server {
 	struct acceptor *acceptor;
 	struct link flow_due; /* struct lws_client that will be stopped */
 	uv_prepare_t flow_prepare;
+	struct link read_again; /* struct lws_client that may have more to read */
+	uv_check_t read_check;
+	uint16_t turn;		    /* counts them, to tell one from the next */
 	struct listener *listeners; /* singly linked */
 	size_t connections;	    /* descriptors of all that lws has, WebSockets too */
 	size_t connections_max;	    /* as many as there are descriptors for */
@@ -66,10 +69,14 @@ struct lws_client {
 	struct upgrade *upgrade;
 	struct buf *rx;		 /* a message of which more is to come, or NULL */
 	struct address *address; /* whose it is while it has no conn, or NULL */
-	struct link flow_due;	 /* in server.flow_due: will be stopped */
+	/* In server.flow_due, which only has those with TLS, or in server.read_again,
+	 * which only has those without. */
+	struct link due;
 	enum server_role role;
-	bool receiving; /* set while RECEIVE runs */
-	bool last;	/* the connection ends with the next answer */
+	bool receiving;		 /* set while RECEIVE runs */
+	uint16_t received, turn; /* bytes of messages in this read, in this turn */
+	bool last;		 /* the connection ends with the next answer */
+	bool answer_held;	 /* lws_ws_hold_answer */
 };
 
 /* --- lws_http.c --- */
@@ -144,6 +151,9 @@ void lws_files_on_destroy(struct lws_client *c);
 
 /* --- lws_ws.c --- */
 
+/* lws is to answer an upgrade, and the open packet follows in the same turn: keep the one
+ * for the other, so that both leave in one segment. */
+void lws_ws_hold_answer(struct lws_client *c);
 /* It is gone: free what a WebSocket has. */
 void lws_ws_deinit(struct lws_client *c);
 /* The callbacks of established WebSockets. */
@@ -156,7 +166,20 @@ void lws_flow_open(struct server *s);
 /* Read from it, or leave what comes in the kernel. */
 void lws_flow_set(struct lws_client *c, bool on);
 
+/* --- lws_read.c --- */
+
+void lws_read_open(struct server *s);
+/* RECEIVE has handed over so many bytes. */
+void lws_read_received(struct lws_client *c, size_t n);
+
 /* --- lws_server.c --- */
+
+enum {
+	/* Per WebSocket: larger costs memory for each, smaller costs calls for long
+	 * messages. Most of what clients send is shorter. Over TLS it must not be below
+	 * 164 (docs/libraries.md, flow control). */
+	LWS_RX_BUFFER = 256,
+};
 
 /* Give lws an accepted connection. NULL: it can't take it, and has closed `fd`. lws tells
  * vhosts apart by port and host name, which says nothing about our listeners; so there is

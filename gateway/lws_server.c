@@ -11,10 +11,6 @@
 #include "proto/mem.h"
 
 enum {
-	/* Per WebSocket: larger costs memory for each, smaller costs calls for long
-	 * messages. Most of what clients send is shorter. Over TLS it must not be below
-	 * 164 (docs/libraries.md, flow control). */
-	RX_BUFFER = 256,
 	/* One read serves all connections, so it may be large. */
 	READ_BUFFER = 64 * 1024,
 	/* Else lws cuts each write at the size of the receive buffer. */
@@ -36,7 +32,7 @@ static void client_free(struct lws_client *c)
 {
 	lws_polling_gone(c);
 	lws_accept_on_end(c);
-	list_remove(&c->flow_due);
+	list_remove(&c->due);
 	lws_files_on_destroy(c);
 	lws_set_opaque_user_data(c->wsi, NULL);
 	lws_ws_deinit(c);
@@ -111,7 +107,7 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 static const struct lws_protocols protocols[] = {
 	{.name = "socket.io",
 	 .callback = callback,
-	 .rx_buffer_size = RX_BUFFER,
+	 .rx_buffer_size = LWS_RX_BUFFER,
 	 .tx_packet_size = TX_PACKET},
 	{0},
 };
@@ -187,6 +183,7 @@ struct server *server_new(struct node *n)
 	s->connections_max = connections_max();
 	lws_acceptor_open(s);
 	lws_flow_open(s);
+	lws_read_open(s);
 	lws_polling_init(s);
 	lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
 	s->context = lws_create_context(&info);
@@ -217,7 +214,7 @@ struct lws_client *lws_server_adopt(struct server *s, int fd,
 	c->wsi = wsi;
 	c->role = kind->role;
 	c->accepted = accepted;
-	link_init(&c->flow_due);
+	link_init(&c->due);
 	lws_set_opaque_user_data(wsi, c);
 	return c;
 }

@@ -1,5 +1,7 @@
 /* WebSockets as transports of conns. */
+#include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "gateway/lws_internal.h"
 #include "gateway/node.h"
@@ -34,6 +36,26 @@ static void let_go(struct lws_client *w)
 	lws_ws_deinit(w);
 }
 
+/* A segment less is 4 µs of the 60 that a client takes to come in, against half a one for
+ * the two calls. A unix socket has no such option, and needs none. */
+static void cork(const struct lws_client *w, int on)
+{
+	setsockopt(lws_get_socket_fd(w->wsi), IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+}
+
+void lws_ws_hold_answer(struct lws_client *w)
+{
+	w->answer_held = true;
+	cork(w, 1);
+}
+
+/* Once for a client, in the function that runs for each message. */
+static __attribute__((noinline)) void let_answer_go(struct lws_client *w)
+{
+	w->answer_held = false;
+	cork(w, 0);
+}
+
 /* LWS_WRITE_HTTP on a WebSocket sends the bytes as they are, and keeps what the kernel
  * did not take; nothing documents it. Frames are built once and shared (frame.h), so this
  * is what makes fan-out cheap; tests/conformance would see it break. */
@@ -49,6 +71,8 @@ static enum transport_result ws_write(void *transport, struct slice bytes)
 		lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 		return TRANSPORT_BROKEN;
 	}
+	if (w->answer_held)
+		let_answer_go(w);
 	if (!lws_partial_buffered(w->wsi))
 		return TRANSPORT_SENT;
 	lws_callback_on_writable(w->wsi);
@@ -210,6 +234,7 @@ void lws_ws_event(struct lws_client *w, enum lws_callback_reasons reason, const 
 		w->receiving = true;
 		on_receive(w, slice_of(in, n)); /* which never ends the connection */
 		w->receiving = false;
+		lws_read_received(w, n);
 	} else if (reason == LWS_CALLBACK_SERVER_WRITEABLE && w->conn)
 		conn_on_writable(w->conn);
 	else if (reason == LWS_CALLBACK_CLOSED)

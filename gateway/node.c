@@ -509,11 +509,13 @@ struct app *node_app(struct node *n, struct slice name)
 
 void node_new_id(struct node *n, char id[ID_LEN])
 {
-	uint8_t random[ID_RANDOM_LEN];
-
-	env_random(n->env, random, sizeof(random));
+	if (n->id_random_n == 0) {
+		env_random(n->env, n->id_random, sizeof(n->id_random));
+		n->id_random_n = sizeof(n->id_random);
+	}
+	n->id_random_n -= ID_RANDOM_LEN;
 	memcpy(id, n->code, NODE_CODE_LEN);
-	id_chars(id + NODE_CODE_LEN, random, sizeof(random));
+	id_chars(id + NODE_CODE_LEN, n->id_random + n->id_random_n, ID_RANDOM_LEN);
 }
 
 enum err node_frame(struct node *n, const struct sio_packet *packet,

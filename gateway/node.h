@@ -18,8 +18,12 @@
 #include "gateway/recovery.h"
 #include "gateway/relay.h"
 #include "gateway/upgrade.h"
+#include "proto/id.h"
 
-enum { NODE_SCRATCH_KEEP = 256 * 1024 };
+enum {
+	NODE_SCRATCH_KEEP = 256 * 1024,
+	NODE_IDS_DRAWN = 16, /* ids whose randomness is asked for in one system call */
+};
 
 enum node_state {
 	NODE_STARTING, /* not ready yet: the backend was never up */
@@ -74,6 +78,8 @@ struct node {
 	uint32_t sockets_made;
 	uint64_t malformed; /* broadcasts whose data could not be encoded */
 	uint64_t seed[2];
+	uint8_t id_random[NODE_IDS_DRAWN * ID_RANDOM_LEN];
+	size_t id_random_n;		 /* bytes of it that are no id yet */
 	struct buf decode, encode, text; /* scratch: one packet in, one out, its JSON */
 	struct json_bins bins;
 	struct metrics metrics;

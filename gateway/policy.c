@@ -16,7 +16,8 @@ bool policy_match(const char *pattern, struct slice room, struct slice user)
 			star_i = i;
 			continue;
 		}
-		if (strncmp(p, user_mark, mark_n) == 0) {
+		/* A look before the call: this runs for each character of each rule. */
+		if (*p == '{' && strncmp(p, user_mark, mark_n) == 0) {
 			if (user.n && slice_starts(slice_skip(room, i), user)) {
 				p += mark_n;
 				i += user.n;

@@ -19,6 +19,7 @@ struct recovery;
 
 struct socket {
 	struct conn *conn;
+	uint64_t mark; /* the last broadcast that met this socket */
 	struct namespace *ns;
 	struct socket *conn_next;  /* the conn's next socket */
 	struct recovery *recovery; /* NULL: none (recovery.h) */
@@ -27,7 +28,6 @@ struct socket {
 	struct link members;	   /* of struct member: the rooms it is in */
 	struct link ops;	   /* of struct room_op: joins under way */
 	struct link acks;	   /* of struct ack: due from the client */
-	uint64_t mark;		   /* the last broadcast that met this socket */
 	uint32_t rooms_n;
 	uint32_t serial; /* no other of this node has it */
 	uint16_t begun;	 /* answers of applications that are under way */

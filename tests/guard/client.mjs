@@ -111,8 +111,9 @@ export class Client extends Stream {
     return client;
   }
 
-  send(text) {
-    this.socket.write(frame(1, text));
+  // All in one piece.
+  send(...texts) {
+    this.socket.write(Buffer.concat(texts.map((text) => frame(1, text))));
   }
 
   async next(start) {

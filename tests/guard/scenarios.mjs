@@ -9,6 +9,7 @@ const ROOM = "open:guard";
 const MEMBERS = 10;
 // So many that what each of them costs is most of it.
 const RECEIVERS = 100;
+const BURST = 10;
 const TEXT = "x".repeat(100);
 
 export const CONFIG = {
@@ -26,8 +27,10 @@ export const CONFIG = {
   ],
 };
 
+const event = (id, room) => `42${id}["room:emit","${room}","m","${TEXT}"]`;
+
 async function emit(sender, receivers, id, room) {
-  sender.send(`42${id}["room:emit","${room}","m","${TEXT}"]`);
+  sender.send(event(id, room));
   for (const receiver of receivers) if (receiver !== sender) await receiver.next('42["m"');
   // The sender hears its own and the ack of it, in which order is not for us to say.
   for (let i = 0; i < 2; i++) await sender.next("4");
@@ -52,6 +55,23 @@ export const SCENARIOS = {
     warm: 50,
     prepare: async (node) => ({ clients: await join(node, RECEIVERS, () => ROOM), id: 0 }),
     run: (state) => emit(state.clients[0], state.clients, state.id++, ROOM),
+    finish: closeAll,
+  },
+  // Each receiver gets them in one write: they are read in one turn.
+  burst: {
+    what: `${BURST} messages that come together, to a room of ${RECEIVERS}, and their acks`,
+    operations: 100,
+    warm: 20,
+    prepare: async (node) => ({ clients: await join(node, RECEIVERS, () => ROOM), id: 0 }),
+    run: async (state) => {
+      const [sender, ...others] = state.clients;
+      const events = Array.from({ length: BURST }, () => event(state.id++, ROOM));
+      sender.send(...events);
+      for (const other of others) {
+        for (let i = 0; i < BURST; i++) await other.next('42["m"');
+      }
+      for (let i = 0; i < 2 * BURST; i++) await sender.next("4");
+    },
     finish: closeAll,
   },
   echo: {
