@@ -96,8 +96,6 @@ static struct lws_vhost *new_vhost(uv_loop_t *uv)
 		.retry_and_idle_policy = &no_pings,
 		.keepalive_timeout = 60,
 		.foreign_loops = loops,
-		.gid = -1,
-		.uid = -1,
 	};
 	struct lws_context *context;
 
