@@ -25,7 +25,6 @@ const { values: options } = parseArgs({
     duration: { type: "string" },
     scenarios: { type: "string" },
     servers: { type: "string" },
-    recovery: { type: "string" },
     "server-cpus": { type: "string" },
     "load-cpus": { type: "string" },
     profile: { type: "boolean" },
@@ -53,17 +52,6 @@ function chosen(list, names, what) {
     return pattern;
   });
   return names.filter((name) => patterns.some((pattern) => pattern.test(name)));
-}
-
-// The settings of a namespace that switch recovery on, as `key: value` of its YAML.
-function recoverySettings(line) {
-  const [, key, text] = /^\s*(\w+)\s*:\s*(.+)$/.exec(line) ?? [];
-  if (!key) fail(`--recovery: '${line}' is no 'key: value'`);
-  try {
-    return { [key]: JSON.parse(text) };
-  } catch {
-    return { [key]: text };
-  }
 }
 
 function command(name, ...args) {
@@ -112,7 +100,6 @@ function look(notes) {
     loadCpus,
     loadProcesses: loadCpus.split(/[,-]/).length === 1 ? 1 : 2,
     fit: (n) => Math.min(n, conns),
-    recovery: options.recovery ? recoverySettings(options.recovery) : null,
     times: {
       warmUp: options.quick ? "200ms" : "1s",
       duration: options.duration ?? (options.quick ? "700ms" : "5s"),
@@ -129,13 +116,9 @@ const minutes = (ms) => {
 };
 
 // What is to be done in a pass: [scenario, server].
-function plan(machine, notes) {
+function plan(notes) {
   const names = chosen(options.scenarios, Object.keys(SCENARIOS), "scenario");
   const servers = chosen(options.servers, Object.keys(SERVERS), "server").filter((name) => {
-    if (name === "recovery" && !machine.recovery) {
-      if (options.servers) notes.push("recovery was not measured: --recovery says how it is set.");
-      return false;
-    }
     const lacks = missing(name);
     if (lacks) notes.push(`${name} was not measured: there is no ${lacks}.`);
     return !lacks;
@@ -185,7 +168,7 @@ function told({ error, cpu_us, connect_cpu_us, delivered_per_s, p99_us, wrong, c
 async function measure() {
   const notes = [];
   const machine = look(notes);
-  const steps = plan(machine, notes);
+  const steps = plan(notes);
   const passes = Number(options.passes ?? (options.quick ? 1 : 3));
   if (!(passes >= 1)) fail(`--passes: '${options.passes}' is no number from 1`);
   const results = {

@@ -15,7 +15,7 @@ const RUNS = {
     run: (machine, server) =>
       load(machine, server, "fanout", { conns: 1000, duration: machine.times.duration }),
   },
-  "connect, 10,000": {
+  "10,000 connections come and leave": {
     run: (machine, server) => load(machine, server, "connect", { conns: machine.fit(10_000) }),
   },
   "two nodes over Redis, 1,000/s to 10 receivers each": {

@@ -24,14 +24,13 @@ export function ratio(results, a, b, key = "cpu_us") {
   );
 }
 
-// How far the largest number of a growing series is above its first, within a pass:
-// `points` are [scenario, server].
-export function growth(results, points, key = "cpu_us") {
-  const of = (pass) => {
-    const values = points.map((point) => read(pass, ...point, key)).filter(Number.isFinite);
-    return values.length > 1 ? Math.max(...values.slice(1)) / values[0] : NaN;
-  };
-  return median(results.passes.map(of));
+// How far the largest number of a growing series is above its first: `points` are [scenario,
+// server]. Each point's ratio is a median first: the largest of each pass would be its noise.
+export function growth(results, [first, ...points], key = "cpu_us") {
+  const ratios = points
+    .map((point) => ratio(results, point, first, key))
+    .filter((x) => x !== null);
+  return ratios.length ? Math.max(...ratios) : null;
 }
 
 // What went wrong in any pass, as lines.

@@ -46,6 +46,8 @@ test("growth is told by the dearest, wherever it is", () => {
   assert.equal(growth(results(pass(2, 5, 3)), points), 2.5);
   assert.equal(growth(results(pass(4, 3, 2)), points), 0.75);
   assert.equal(growth(results(pass(4)), points), null);
+  // What is dear in one pass of three is noise.
+  assert.equal(growth(results(pass(2, 2, 3), pass(2, 9, 3), pass(2, 2, 3)), points), 1.5);
 });
 
 const verdict = (r, work) => judge(r).find((row) => row.work.startsWith(work)).verdict;

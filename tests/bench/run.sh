@@ -20,8 +20,6 @@ met. Everything is on loopback, and ends by itself.
   --duration TIME       of each measurement (5s; connects and idle are as long as they are)
   --scenarios A,B*      only these (--list names them)
   --servers A,B*        only these
-  --recovery 'KEY: V'   also measure Gatehouse with this setting in its namespace, which
-                        switches recovery on
   --server-cpus LIST    cores of the servers, as taskset has them (0)
   --load-cpus LIST      cores of the load (1)
   --profile             also profile Gatehouse by function (perf) in the three main scenarios
@@ -54,7 +52,7 @@ while [ $# -gt 0 ]; do
 		shift
 		;;
 	--quick | --doc | --profile) arguments+=("$1") ;;
-	--passes | --duration | --scenarios | --servers | --recovery | --server-cpus | --load-cpus | --json)
+	--passes | --duration | --scenarios | --servers | --server-cpus | --load-cpus | --json)
 		[ $# -gt 1 ] || fail "$1 needs a value." "See tests/bench/run.sh --help."
 		arguments+=("$1" "$2")
 		shift

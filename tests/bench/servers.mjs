@@ -1,6 +1,7 @@
 // The servers that are compared: how each is started, what it costs to look at, and which
 // load speaks its language. A server may be several processes, a cluster of nodes with
 // their Redis among them; all are pinned to the server's cores, and all count.
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -53,10 +54,8 @@ function accepts(port) {
 async function spawn(run, name, file, args, port) {
   const process = new Process(name, "taskset", ["-c", run.serverCpus, file, ...args.map(String)]);
   run.processes.push(process);
-  await until(`${name} listens`, async () => {
-    if (process.exit) throw process.failure(`${name} ended`);
-    return accepts(port);
-  });
+  await until(`${name} listens`, async () => process.exit || accepts(port));
+  if (process.exit) throw process.failure(`${name} ended`);
   return process;
 }
 
@@ -88,10 +87,8 @@ async function startRedis(run) {
 
 // --- Gatehouse ---
 
-async function startGatehouse(run, redis, more) {
-  const port = freePort();
-  const ops = freePort();
-  const config = {
+function gatehouseConfig(port, ops, run, redis, more) {
+  return {
     listen: [`${HOST}:${port}`],
     opsListen: `${HOST}:${ops}`,
     origins: ["*"],
@@ -111,17 +108,33 @@ async function startGatehouse(run, redis, more) {
       },
     ],
   };
+}
+
+async function startGatehouse(run, redis, more) {
+  const port = freePort();
+  const ops = freePort();
+  const config = gatehouseConfig(port, ops, run, redis, more);
   const path = file("gatehouse.yaml", JSON.stringify(config, null, 2));
   const node = await spawn(run, "gatehouse", GATEHOUSE, ["--config", path], port);
   await until("Gatehouse is ready", async () => {
-    if (node.exit) throw node.failure("gatehouse ended");
+    if (node.exit) return true;
     // A connection that is kept would be one of those that loads.mjs counts.
     const options = { signal: AbortSignal.timeout(5000), headers: { connection: "close" } };
     const response = await fetch(`http://${HOST}:${ops}/readyz`, options);
     await response.text();
     return response.ok;
   });
+  if (node.exit) throw node.failure("gatehouse ended");
   return `http://${HOST}:${port}`;
+}
+
+// What switches recovery on, in a namespace.
+const RECOVERY = { recovery: true };
+
+function knowsRecovery() {
+  const config = gatehouseConfig(1, 2, { pingInterval: 25_000 }, null, RECOVERY);
+  const path = file("gatehouse.yaml", JSON.stringify(config));
+  return spawnSync(GATEHOUSE, ["--config", path, "--check-config"]).status === 0;
 }
 
 // --- Node, Bun ---
@@ -240,7 +253,8 @@ export const SERVERS = {
     load: FOR_GATEHOUSE,
     needs: [GATEHOUSE],
     redis: true,
-    start: (run, redis) => startGatehouse(run, redis, run.recovery),
+    lacks: () => (knowsRecovery() ? null : "setting of that name in this Gatehouse"),
+    start: (run, redis) => startGatehouse(run, redis, RECOVERY),
   },
   node: {
     title: "Node, socket.io",
@@ -292,9 +306,12 @@ export const SERVERS = {
 
 // What is missing for a server, or null.
 export function missing(name) {
-  const { needs, commands = [] } = SERVERS[name];
+  const { needs, commands = [], lacks } = SERVERS[name];
   return (
-    needs.find((path) => !existsSync(path)) ?? commands.find((one) => !command(one)) ?? null
+    needs.find((path) => !existsSync(path)) ??
+    commands.find((one) => !command(one)) ??
+    lacks?.() ??
+    null
   );
 }
 

@@ -97,13 +97,17 @@ export const TARGETS = [
     of: toNats(scenario),
     show: times,
   })),
-  { work: "recovery on to off, 1,000/s × 10: CPU", most: 1.3, of: recovery("two-rate"), show: times },
-  {
-    work: "recovery on to off, 100 rooms × 10: CPU",
+  ...[
+    ["two-rate", "1,000/s × 10"],
+    ["two-rooms", "100 rooms × 10, one in flight each"],
+    ["two-rooms16", "100 rooms × 10, 16 in flight each"],
+    ["two-fanout", "1 room × 1,000, 8 in flight"],
+  ].map(([scenario, text]) => ({
+    work: `recovery on to off, ${text}: CPU`,
     most: 1.3,
-    of: recovery("two-rooms"),
+    of: recovery(scenario),
     show: times,
-  },
+  })),
   {
     work: "polling: CPU of a round trip, to a fixed body's",
     most: 1.5,
