@@ -14,7 +14,7 @@ import { Emitter } from "@socket.io/redis-emitter";
 import { client } from "../lib/clients.mjs";
 import { Haproxy } from "../lib/haproxy.mjs";
 import { Node } from "../lib/node.mjs";
-import { scratchDirectory } from "../lib/processes.mjs";
+import { freePort, HOST, scratchDirectory } from "../lib/processes.mjs";
 import { Random } from "../lib/random.mjs";
 import { RedisServer } from "../lib/redis.mjs";
 import { until } from "../lib/wait.mjs";
@@ -71,7 +71,10 @@ class Switch {
 
 // Redis with a log on disk that loses nothing, in a directory of its own.
 const durable = () =>
-  new RedisServer("--appendonly", "yes", "--appendfsync", "always", "--dir", scratchDirectory());
+  new RedisServer(
+    ...["--appendonly", "yes", "--appendfsync", "always"],
+    ...["--dir", scratchDirectory(), "--bind", HOST],
+  );
 
 describe("recovery under faults", () => {
   test("the ledger finds what is missing, doubled, swapped or not for it", () => {
@@ -269,10 +272,10 @@ describe("recovery under faults", () => {
         await replica.start();
         const admin = replica.connect();
         // Through a unix socket Redis cannot follow, so the primary listens for it alone.
-        const port = 30000 + random.below(20000);
+        const port = freePort();
         const primary = redis.connect();
         await primary.config("SET", "port", port);
-        await admin.replicaof("127.0.0.1", port);
+        await admin.replicaof(HOST, port);
         await until("it has caught up", async () => /master_link_status:up/.test(await admin.info("replication")), 30_000);
         await sleep(random.below(500));
         await redis.kill();
