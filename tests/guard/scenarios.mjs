@@ -42,6 +42,10 @@ async function join(node, n, room) {
   return clients;
 }
 
+// Connections in rooms of a few each, which stay.
+export const crowd = (node, n) =>
+  join(node, n, (i) => `${ROOM}:crowd:${n}:${Math.floor(i / MEMBERS)}`);
+
 async function closeAll({ clients }) {
   for (const client of clients) await client.close();
 }
