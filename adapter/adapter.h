@@ -16,6 +16,8 @@
  *   hears its own message when everybody does, not before.
  * - After a subscribe is done with ERR_OK nothing published to the room later is missed
  *   while the adapter stays up. Subscriptions are restored before on_state says up again.
+ * - A message that was published with CLUSTER_LOGGED is missed by no node that stays
+ *   subscribed, not even across a gap; where that can't be kept, on_missed says so.
  * - What waits while the backend is away is bounded in bytes and in time.
  * - Everything happens on the loop's thread. */
 #ifndef GATEHOUSE_ADAPTER_ADAPTER_H
@@ -25,6 +27,7 @@
 
 #include "adapter/env.h"
 #include "adapter/queue.h"
+#include "adapter/session.h"
 #include "proto/cluster.h"
 #include "proto/id.h"
 
@@ -56,6 +59,13 @@ struct adapter_events {
 	/* A member that a dead node left behind was removed. One node hears of each. */
 	void (*on_member_lost)(void *ctx, struct slice nsp, struct slice room,
 			       const struct adapter_member *m);
+	/* Numbered messages were missed that can't be had any more, or the backend has
+	 * lost some that somebody had: recoverable sockets close, and sessions are as
+	 * TAKE says when they come back. */
+	void (*on_missed)(void *ctx);
+	/* Others did something with a session of this node. */
+	void (*on_session)(void *ctx, enum session_event what, struct slice sid,
+			   uint64_t generation, struct slice room);
 	/* Something may be taken, now or at another time than was said, from a queue that
 	 * is watched (adapter_queue_watch), or
 	 * the watch was lost for a while. */
@@ -79,6 +89,9 @@ struct adapter_stats {
 	uint64_t received, received_bytes, malformed;
 	uint64_t told, told_bytes; /* heard by on_told; not among `received` */
 	uint64_t connects, gaps, ghosts_reaped;
+	uint64_t gap_events; /* messages heard later, after a gap */
+	uint64_t log_cut;    /* entries cut by this node's publishes: over a log's cap */
+	uint64_t eras;	     /* new ones that this node has met */
 	/* now */
 	uint64_t publish_waiting, publish_waiting_bytes, subscriptions;
 	uint64_t rtt_us; /* of the last answered probe; 0: none yet, or no backend */
@@ -114,6 +127,9 @@ struct adapter_ops {
 		      adapter_queue_fn *done, void *arg);
 	void (*queue_watch)(struct adapter *a, struct slice queue);
 	void (*queue_unwatch)(struct adapter *a, struct slice queue);
+	void (*session)(struct adapter *a, const struct session_request *r,
+			adapter_session_fn *done, void *arg);
+	uint64_t (*position)(const struct adapter *a, struct slice *offset);
 	bool (*turn)(struct adapter *a);
 	void (*stats)(const struct adapter *a, struct adapter_stats *s);
 	void (*close)(struct adapter *a, void (*closed)(void *arg), void *arg);
@@ -140,6 +156,7 @@ struct adapter_options {
 	uint64_t
 		publish_wait_ms_max; /* how long one may wait for the backend to return */
 	uint64_t presence_lease_ms;  /* how long a dead node's members may stay listed */
+	struct session_options sessions;
 };
 
 struct adapter_redis_options {
@@ -172,7 +189,10 @@ static inline void adapter_add_namespace(struct adapter *a, struct slice nsp)
 	a->ops->add_namespace(a, nsp);
 }
 
-/* Send a broadcast (b->uid and b->foreign are ignored). done(ERR_OK): the backend has it.
+/* Send a broadcast (b->uid, b->foreign, b->number and b->offset are ignored).
+ * CLUSTER_LOGGED: it gets a number and is logged, which needs the option `sessions.on`;
+ * one whose connection broke before the answer is sent again and not doubled, unless the
+ * backend has lost data. done(ERR_OK): the backend has it.
  * CLUSTER_LOCAL: this node alone hears it, in this adapter's order, also while it is
  * down. ERR_UNAVAILABLE: not sent, the backend was away for publish_wait_ms_max.
  * ERR_FULL: not sent, too much is waiting. ERR_UNCONFIRMED: the connection broke before
@@ -274,6 +294,26 @@ static inline void adapter_queue_watch(struct adapter *a, struct slice queue)
 static inline void adapter_queue_unwatch(struct adapter *a, struct slice queue)
 {
 	a->ops->queue_unwatch(a, queue);
+}
+
+/* Do something with a session (session.h). Requests about one session are carried out in
+ * the order they are made. While the backend is away they wait for up to
+ * publish_wait_ms_max, then ERR_UNAVAILABLE; ERR_FULL at once if as many bytes wait as
+ * publishes may. All may be done twice without harm but NEW, TAKE and END, whose later
+ * ones count. */
+static inline void adapter_session(struct adapter *a, const struct session_request *r,
+				   adapter_session_fn *done, void *arg)
+{
+	a->ops->session(a, r, done, arg);
+}
+
+/* The number of the last message this node has heard, or of a later one that was for none
+ * of its rooms: whatever is for them up to it was heard. *offset: the position's text,
+ * until the next turn; empty, and 0, while nothing was numbered, or sessions are off.
+ * Known when the adapter is up. */
+static inline uint64_t adapter_position(const struct adapter *a, struct slice *offset)
+{
+	return a->ops->position(a, offset);
 }
 
 /* Once per loop turn, before the loop sleeps: send what was gathered in this turn, run

@@ -7,21 +7,32 @@
 #include <stdlib.h>
 
 #include "adapter/done.h"
+#include "adapter/memory_log.h"
 #include "adapter/memory_queues.h"
+#include "adapter/memory_sessions.h"
 #include "proto/buf.h"
 #include "proto/list.h"
 #include "proto/mem.h"
 #include "proto/table.h"
 
-enum job_kind { JOB_PUBLISH, JOB_TELL, JOB_SUBSCRIBE, JOB_ADD, JOB_REMOVE, JOB_LIST };
+enum job_kind {
+	JOB_PUBLISH,
+	JOB_TELL,
+	JOB_SUBSCRIBE,
+	JOB_ADD,
+	JOB_REMOVE,
+	JOB_LIST,
+	JOB_SESSION,
+};
 
 struct job {
 	struct link link;
 	enum job_kind kind;
 	enum err fail; /* decided when it was asked for; not ERR_OK: only said */
-	bool local;
+	bool local, logged;
 	struct done done;
 	size_t limit;
+	struct session_request *session; /* JOB_SESSION; owned, with what it shows */
 	/* in `bytes`; key: of a room, or a node's code; a: message, sid or after;
 	 * b: user */
 	struct slice key, a, b;
@@ -63,8 +74,11 @@ struct memory {
 	struct link jobs;
 	struct table nsps, subs, rooms;
 	struct memory_queues queues;
+	struct memory_log log;
+	struct memory_sessions sessions;
+	size_t sessions_waiting_bytes;
 	struct cluster_rooms decoded;
-	struct buf uid, scratch;
+	struct buf uid, scratch, numbered;
 	struct adapter_stats stats;
 };
 
@@ -152,14 +166,17 @@ static void memory_publish(struct adapter *a, const struct cluster_broadcast *b,
 	struct memory *m = memory_of(a);
 	struct cluster_broadcast own = *b;
 	struct buf message = BUF_INIT;
+	struct job *j;
 
+	assert(!(b->flags & CLUSTER_LOGGED) || m->log.o.on);
 	own.uid = buf_view(&m->uid);
 	own.flags &= ~(unsigned)CLUSTER_LOCAL;
 	buf_reserve(&message, b->data.n + 256); /* most need no more: it grows at once */
 	cluster_encode(&own, &message);
-	ask_to_send(m, JOB_PUBLISH, done_plain(done, arg), SLICE_EMPTY,
-		    buf_view(&message))
-		->local = b->flags & CLUSTER_LOCAL;
+	j = ask_to_send(m, JOB_PUBLISH, done_plain(done, arg), SLICE_EMPTY,
+			buf_view(&message));
+	j->local = b->flags & CLUSTER_LOCAL;
+	j->logged = !j->local && b->flags & CLUSTER_LOGGED;
 	buf_deinit(&message);
 }
 
@@ -252,6 +269,44 @@ static void memory_queue_unwatch(struct adapter *a, struct slice queue)
 	memory_queues_unwatch(&memory_of(a)->queues, queue);
 }
 
+/* `limit`: what it takes of the bytes that may wait. */
+static void memory_session(struct adapter *a, const struct session_request *r,
+			   adapter_session_fn *done, void *arg)
+{
+	struct memory *m = memory_of(a);
+	size_t n = r->sid.n + r->nsp.n + r->pid.n + r->user.n + r->offset.n + r->room.n;
+	size_t cost = sizeof(struct job) + sizeof(*r) + n;
+	struct job *j = ask(m, JOB_SESSION, done_session(done, arg), SLICE_EMPTY,
+			    SLICE_EMPTY, SLICE_EMPTY);
+	struct session_request *own = mem_alloc(sizeof(*own) + n);
+	uint8_t *at = (uint8_t *)(own + 1);
+
+	assert(m->log.o.on);
+	*own = *r;
+	own->sid = put(&at, r->sid);
+	own->nsp = put(&at, r->nsp);
+	own->pid = put(&at, r->pid);
+	own->user = put(&at, r->user);
+	own->offset = put(&at, r->offset);
+	own->room = put(&at, r->room);
+	j->session = own;
+	if (j->fail)
+		return;
+	if (m->sessions_waiting_bytes + cost > m->waiting_bytes_max)
+		j->fail = ERR_FULL;
+	else
+		j->limit = cost;
+	m->sessions_waiting_bytes += j->limit;
+}
+
+static uint64_t memory_position(const struct adapter *a, struct slice *offset)
+{
+	const struct memory *m = (const void *)a; /* its first member */
+
+	*offset = memory_log_offset(&m->log);
+	return m->log.seq;
+}
+
 /* Is this broadcast for this node? One that goes to several rooms always is. */
 static bool heard(struct memory *m, const struct cluster_broadcast *b)
 {
@@ -264,6 +319,20 @@ static bool heard(struct memory *m, const struct cluster_broadcast *b)
 	return table_get(&m->subs, key_of(m, b->nsp, b->rooms[0]));
 }
 
+/* Numbered, logged, and heard with its number, in one step. */
+static void number(struct memory *m, struct job *j, struct cluster_broadcast *b)
+{
+	bool one = b->rooms_n == 1;
+	struct slice key = key_of(m, b->nsp, one ? b->rooms[0] : SLICE_EMPTY);
+
+	buf_clear(&m->numbered);
+	buf_slice(&m->numbered, j->a);
+	memory_log_add(&m->log, key, !one, env_now_ms(m->base.env), &m->numbered);
+	m->stats.log_cut = m->log.cuts;
+	b->offset = memory_log_offset(&m->log);
+	b->number = m->log.seq;
+}
+
 static void run_publish(struct memory *m, struct job *j)
 {
 	struct cluster_broadcast b;
@@ -271,6 +340,8 @@ static void run_publish(struct memory *m, struct job *j)
 
 	if (!j->local)
 		m->stats.published++;
+	if (!err && j->logged)
+		number(m, j, &b);
 	if (err) { /* what the gateway asked for cannot be said in a message */
 		m->stats.malformed++;
 	} else if (heard(m, &b)) {
@@ -420,6 +491,26 @@ static void run_list(struct memory *m, struct job *j)
 	free(page);
 }
 
+/* Between the messages, as publishes are, so what was heard before `done` has smaller
+ * numbers than what will be heard. Calls from within become jobs, so what the reply shows
+ * stays. */
+static void run_session(struct memory *m, struct job *j)
+{
+	const struct adapter_events *events = m->base.events;
+	struct session_reply reply;
+	bool taken;
+	enum err err = memory_sessions_run(&m->sessions, j->session,
+					   env_now_ms(m->base.env), &reply, &taken);
+
+	if (taken)
+		events->on_session(m->base.ctx, SESSION_TAKEN, j->session->sid,
+				   reply.generation, SLICE_EMPTY);
+	if (err == ERR_OK && j->done.session)
+		j->done.session(j->done.arg, ERR_OK, &reply);
+	else
+		done_run(j->done, err);
+}
+
 static void run(struct memory *m, struct job *j)
 {
 	enum err fail = j->fail ? j->fail : m->closing ? ERR_CLOSED : ERR_OK;
@@ -430,6 +521,8 @@ static void run(struct memory *m, struct job *j)
 		m->stats.publish_waiting_bytes -= j->a.n;
 		m->stats.publish_failed += fail != ERR_OK;
 	}
+	if (j->kind == JOB_SESSION)
+		m->sessions_waiting_bytes -= j->limit;
 	if (fail) {
 		done_run(j->done, fail);
 		return;
@@ -453,6 +546,9 @@ static void run(struct memory *m, struct job *j)
 	case JOB_LIST:
 		run_list(m, j);
 		break;
+	case JOB_SESSION:
+		run_session(m, j);
+		break;
 	}
 }
 
@@ -471,10 +567,24 @@ static void memory_free(struct memory *m)
 	table_deinit(&m->nsps);
 	table_deinit(&m->rooms);
 	memory_queues_deinit(&m->queues);
+	memory_sessions_deinit(&m->sessions);
+	memory_log_deinit(&m->log);
 	cluster_rooms_deinit(&m->decoded);
 	buf_deinit(&m->uid);
 	buf_deinit(&m->scratch);
+	buf_deinit(&m->numbered);
 	free(m);
+}
+
+static void expire(struct memory *m)
+{
+	uint64_t now_ms;
+
+	if (!m->log.o.on)
+		return;
+	now_ms = env_now_ms(m->base.env);
+	memory_sessions_expire(&m->sessions, now_ms);
+	memory_log_expire(&m->log, now_ms);
 }
 
 static bool memory_turn(struct adapter *a)
@@ -489,10 +599,12 @@ static bool memory_turn(struct adapter *a)
 		m->stats.up = ran = true;
 		m->base.events->on_state(m->base.ctx, true, false);
 	}
+	expire(m);
 	while ((l = list_pop(&due))) {
 		struct job *j = container_of(l, struct job, link);
 
 		run(m, j);
+		free(j->session);
 		free(j);
 		ran = true;
 	}
@@ -540,6 +652,8 @@ static const struct adapter_ops memory_ops = {
 	.queue = memory_queue,
 	.queue_watch = memory_queue_watch,
 	.queue_unwatch = memory_queue_unwatch,
+	.session = memory_session,
+	.position = memory_position,
 	.turn = memory_turn,
 	.stats = memory_stats,
 	.close = memory_close,
@@ -561,6 +675,9 @@ struct adapter *adapter_memory_new(const struct adapter_options *o)
 	table_init(&m->subs, seed);
 	table_init(&m->rooms, seed);
 	memory_queues_init(&m->queues, &m->base, o->publish_waiting_bytes_max, seed);
+	memory_log_init(&m->log, &o->sessions, o->env, seed);
+	memory_sessions_init(&m->sessions, &m->log, seed);
+	m->stats.eras = o->sessions.on;
 	buf_str(&m->uid, "gh-");
 	buf_str(&m->uid, o->node_code);
 	return &m->base;

@@ -21,7 +21,8 @@ enum {
 	PORTS_PER_SOURCE = 20000, /* Linux has 28,232 unless told otherwise */
 	PROCESSES_MAX = 256,
 	TICK_NS = 5000000,
-	QUIET_MS = 200, /* nothing may come for so long after the last message came */
+	REST_NS = 20000000, /* a tenth of this time or less of CPU in it is rest */
+	QUIET_MS = 200,	    /* nothing may come for so long after the last message came */
 	CLOSE_MS = 2000,
 	SECOND_MS = 1000,
 	TELL_MS = 10000, /* between lines of progress to who is no terminal */
@@ -83,11 +84,10 @@ static bool raise_file_limit(const struct bench *b)
 	return true;
 }
 
-static bool find_server(struct bench *b)
+static bool find_server(const struct bench *b, struct net *net, const char *url)
 {
-	struct net *net = &b->plan.net;
 	struct buf why = BUF_INIT;
-	enum err err = net_target(net, b->options.url, &why);
+	enum err err = net_target(net, url, &why);
 	uint64_t ports = (uint64_t)b->result.conns * files_per_conn(&b->options);
 
 	if (err == ERR_OK && !net->loopback && !b->options.remote) {
@@ -95,8 +95,7 @@ static bool find_server(struct bench *b)
 		err = ERR_DENIED;
 	}
 	if (err != ERR_OK)
-		fprintf(stderr, "gatehouse bench: %s: %s\n", b->options.url,
-			buf_cstr(&why));
+		fprintf(stderr, "gatehouse bench: %s: %s\n", url, buf_cstr(&why));
 	buf_deinit(&why);
 	net->sources = (uint32_t)b->options.sources;
 	if (!net->sources && ports > PORTS_PER_SOURCE)
@@ -106,6 +105,14 @@ static bool find_server(struct bench *b)
 	if (net->sources > NET_SOURCES_MAX)
 		net->sources = NET_SOURCES_MAX;
 	return err == ERR_OK;
+}
+
+static bool find_servers(struct bench *b)
+{
+	const char *publish_to = b->options.publish_to;
+
+	return find_server(b, &b->plan.net, b->options.url) &&
+	       (!*publish_to || find_server(b, &b->plan.publish_net, publish_to));
 }
 
 /* 0: one is no more. */
@@ -358,6 +365,27 @@ static void run_messages(struct bench *b)
 	b->result.own_cpu_ns = own_cpu_ns(b) - own;
 }
 
+/* What the server has used once it rests: it is still busy with good-byes when the last
+ * client has seen its own. */
+static bool read_idle(const struct bench *b, struct usage *usage)
+{
+	const struct timespec step = {.tv_nsec = REST_NS};
+	uint64_t before, began = bench_now_ns();
+
+	if (!b->options.pids.n)
+		return true;
+	if (!read_usage(b, usage))
+		return false;
+	do {
+		before = usage->cpu_ns;
+		nanosleep(&step, NULL);
+		if (!read_usage(b, usage))
+			return false;
+	} while (usage->cpu_ns - before > REST_NS / 10 && !told_to_end(b) &&
+		 bench_now_ns() - began < CLOSE_MS * 1000000ull);
+	return true;
+}
+
 static bool run_all(struct bench *b)
 {
 	struct bench_result *r = &b->result;
@@ -375,7 +403,9 @@ static bool run_all(struct bench *b)
 	counted = counted && read_usage(b, &r->end);
 	r->interrupted = stops > 0;
 	do_phase(b, BENCH_PHASE_COUNT, CLOSE_MS, false);
+	counted = counted && read_usage(b, &r->open);
 	do_phase(b, BENCH_PHASE_CLOSE, CLOSE_MS, false);
+	counted = counted && read_idle(b, &r->closed);
 	if (told_to_end(b)) {
 		kill_children(b);
 		return false;
@@ -430,7 +460,7 @@ static bool prepare(struct bench *b)
 	b->plan.run = (uint32_t)(bench_now_ns() ^ (uint64_t)getpid() << 16);
 	b->plan.nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	b->to_terminal = isatty(STDERR_FILENO);
-	return b->plan.nudge >= 0 && find_server(b) && raise_file_limit(b) &&
+	return b->plan.nudge >= 0 && find_servers(b) && raise_file_limit(b) &&
 	       read_usage(b, &ignored) && share(b);
 }
 

@@ -22,35 +22,6 @@ struct polling {
 	struct buf body; /* what the next POST carries */
 };
 
-const char *client_state_name(enum client_state state)
-{
-	static const char *const names[] = {
-		"idle",	  "opening", "entering", "probing", "joining",
-		"member", "closing", "gone",	 "failed",
-	};
-	return names[state];
-}
-
-const char *client_error_key(enum client_error error)
-{
-	static const char *const keys[] = {
-#define CLIENT_ERROR_KEY_(name, key, text) (key),
-		CLIENT_ERROR_TABLE(CLIENT_ERROR_KEY_)
-#undef CLIENT_ERROR_KEY_
-	};
-	return keys[error];
-}
-
-const char *client_error_text(enum client_error error)
-{
-	static const char *const texts[] = {
-#define CLIENT_ERROR_TEXT_(name, key, text) (text),
-		CLIENT_ERROR_TABLE(CLIENT_ERROR_TEXT_)
-#undef CLIENT_ERROR_TEXT_
-	};
-	return texts[error];
-}
-
 void client_init(struct client *c, uint32_t number, enum client_transport transport)
 {
 	*c = (struct client){.number = number, .transport = transport};
@@ -233,7 +204,7 @@ static void join(struct client *c, const struct client_context *x)
 	bool replies = false, joins;
 
 	c->state = CLIENT_JOINING;
-	joins = x->ops->join(c, &packet, &replies);
+	joins = !c->outside && x->ops->join(c, &packet, &replies);
 	if (joins)
 		send_packet(c, buf_view(&packet));
 	buf_deinit(&packet);

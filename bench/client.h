@@ -47,6 +47,7 @@ struct client {
 	enum client_state state;
 	enum client_transport transport;
 	uint32_t number;
+	bool outside;	   /* joins nothing; its owner says so before it connects */
 	bool upgraded;	   /* the WebSocket has got its answer */
 	bool on_websocket; /* that is where packets go now */
 	struct pipe ws;

@@ -50,8 +50,8 @@ struct load {
 	unsigned index;
 	struct bench_shared *shared;
 	struct bench_part *part;
-	struct net net;
-	struct client_context context;
+	struct net net, publish_net;
+	struct client_context context, publish_context;
 	struct buf nsp, packet, text;
 	struct peer *peers;
 	uint32_t peers_n;
@@ -78,12 +78,19 @@ static bool is_echo(void)
 	return load.o->scenario == BENCH_ECHO || load.o->scenario == BENCH_POLL;
 }
 
+/* Do those that publish have connections of their own? */
+static bool publishes_elsewhere(const struct bench_options *o)
+{
+	return *o->publish_to;
+}
+
 uint32_t bench_conns(const struct bench_options *o)
 {
 	switch (o->scenario) {
 	case BENCH_ROOMS:
-		return (uint32_t)(o->rooms * o->members);
+		return (uint32_t)(o->rooms * (o->members + publishes_elsewhere(o)));
 	case BENCH_FANOUT:
+		return (uint32_t)o->conns + publishes_elsewhere(o);
 	case BENCH_CONNECT:
 	case BENCH_IDLE:
 	case BENCH_ECHO:
@@ -91,6 +98,17 @@ uint32_t bench_conns(const struct bench_options *o)
 		break;
 	}
 	return (uint32_t)o->conns;
+}
+
+/* Is it in a room whose messages it gets? */
+static bool receives(const struct peer *p)
+{
+	return p->room && !p->client.outside;
+}
+
+static const struct client_context *context_of(const struct peer *p)
+{
+	return p->client.outside ? &load.publish_context : &load.context;
 }
 
 static void mark_dirty(struct peer *p)
@@ -264,7 +282,7 @@ static void flush_dirty(void)
 {
 	for (uint32_t i = 0; i < load.dirty_n; i++) {
 		load.dirty[i]->dirty = false;
-		client_flush(&load.dirty[i]->client, &load.context);
+		client_flush(&load.dirty[i]->client, context_of(load.dirty[i]));
 	}
 	load.dirty_n = 0;
 }
@@ -284,7 +302,7 @@ static void on_member(struct client *c)
 	load.pending--;
 	load.counts[BENCH_COUNT_MEMBERS]++;
 	hist_add(&load.part->connect, bench_now_ns() - p->due_ns);
-	if (p->room) {
+	if (receives(p)) {
 		p->room->receivers++;
 		load.counts[BENCH_COUNT_RECEIVERS]++;
 	}
@@ -311,7 +329,7 @@ static void on_failed(struct client *c, enum client_error kind, const char *text
 	error(kind, text);
 	if (!p->member)
 		load.pending--;
-	else if (p->room)
+	else if (receives(p))
 		leave_room(p);
 }
 
@@ -363,7 +381,7 @@ static void on_event(struct client *c, struct slice data)
 		load.counts[BENCH_COUNT_OTHER]++;
 		return;
 	}
-	if (!p->room || m.room != p->room->number) {
+	if (!receives(p) || m.room != p->room->number) {
 		load.counts[BENCH_COUNT_MISROUTED]++;
 		return;
 	}
@@ -460,28 +478,40 @@ static void add_peer(uint32_t number, struct room *room)
 	client_init(&p->client, number, (enum client_transport)load.o->transport);
 }
 
+/* One that is not in the room it publishes to. */
+static void add_publisher(uint32_t number, struct room *room)
+{
+	add_peer(number, room);
+	load.peers[load.peers_n - 1].client.outside = true;
+	add_sender(&load.peers[load.peers_n - 1]);
+}
+
 static void add_rooms(void)
 {
 	for (uint32_t r = load.index; r < load.o->rooms; r += load.plan->processes) {
 		struct room *room = &load.rooms[load.rooms_n++];
 
 		room->number = r;
-		for (uint32_t k = 0; k < load.o->members; k++) {
+		for (uint32_t k = 0; k < load.o->members; k++)
 			add_peer(r * (uint32_t)load.o->members + k, room);
-			if (k == 0)
-				add_sender(&load.peers[load.peers_n - 1]);
-		}
+		if (publishes_elsewhere(load.o))
+			add_publisher((uint32_t)(load.o->rooms * load.o->members) + r,
+				      room);
+		else
+			add_sender(&load.peers[load.peers_n - load.o->members]);
 	}
 }
 
-/* Connection 0 publishes. */
+/* Connection 0 publishes, or the one that is in no room. */
 static void add_fanout(void)
 {
 	struct room *room = &load.rooms[load.rooms_n++];
 
 	for (uint32_t i = load.index; i < load.o->conns; i += load.plan->processes)
 		add_peer(i, room);
-	if (load.index == 0)
+	if (load.index == 0 && publishes_elsewhere(load.o))
+		add_publisher((uint32_t)load.o->conns, room);
+	else if (load.index == 0)
 		add_sender(&load.peers[0]);
 }
 
@@ -489,7 +519,7 @@ static void add_peers(void)
 {
 	uint32_t n = bench_conns(load.o);
 
-	load.peers = mem_zalloc(n / load.plan->processes + load.o->members + 1,
+	load.peers = mem_zalloc(n / load.plan->processes + load.o->members + 2,
 				sizeof(*load.peers));
 	load.senders = mem_zalloc(n + 1, sizeof(struct peer *));
 	load.dirty = mem_zalloc(n + 1, sizeof(struct peer *));
@@ -540,7 +570,7 @@ static void connect_more(void)
 		p->moved_ns = now;
 		load.counts[BENCH_COUNT_STARTED]++;
 		load.pending++;
-		client_connect(&p->client, &load.context);
+		client_connect(&p->client, context_of(p));
 	}
 }
 
@@ -559,7 +589,7 @@ static void give_up_connects(uint64_t now)
 
 			snprintf(text, sizeof(text), "still %s after %" PRIu64 " ms",
 				 client_state_name(p->client.state), load.o->timeout_ms);
-			client_fail(&p->client, &load.context, CLIENT_ERROR_TIMEOUT,
+			client_fail(&p->client, context_of(p), CLIENT_ERROR_TIMEOUT,
 				    text);
 		}
 	}
@@ -613,7 +643,7 @@ static bool all_arrived(void)
 {
 	for (uint32_t i = 0; i < load.peers_n; i++) {
 		const struct peer *p = &load.peers[i];
-		bool waits = is_echo() || p->room;
+		bool waits = is_echo() || receives(p);
 
 		if (waits && p->client.state == CLIENT_MEMBER && p->seq.next < sent_to(p))
 			return false;
@@ -626,7 +656,7 @@ static void count_lost(void)
 	for (uint32_t i = 0; i < load.peers_n; i++) {
 		const struct peer *p = &load.peers[i];
 
-		if (p->ran && (is_echo() || p->room))
+		if (p->ran && (is_echo() || receives(p)))
 			load.counts[BENCH_COUNT_LOST] += seq_lost(&p->seq, sent_to(p));
 	}
 }
@@ -660,7 +690,8 @@ static void begin_phase(enum bench_phase phase)
 	case BENCH_PHASE_CLOSE:
 		for (uint32_t i = 0; i < load.peers_n; i++) {
 			if (load.peers[i].client.state != CLIENT_IDLE)
-				client_close(&load.peers[i].client, &load.context);
+				client_close(&load.peers[i].client,
+					     context_of(&load.peers[i]));
 		}
 		return;
 	case BENCH_PHASE_CONNECT:
@@ -736,7 +767,7 @@ static void handle(const struct epoll_event *e)
 		(void)eventfd_read(load.plan->nudge, &ignored);
 		mark_dirty(load.senders[0]);
 	} else {
-		client_on_ready(pipe->owner, &load.context, pipe, e->events);
+		client_on_ready(pipe->owner, context_of(pipe->owner), pipe, e->events);
 	}
 }
 
@@ -797,6 +828,12 @@ static void start(const struct bench_plan *plan, unsigned index)
 		.nsp = buf_view(&load.nsp),
 		.auth = slice_str(load.o->auth),
 	};
+	load.publish_net = plan->publish_net;
+	load.publish_net.epoll = load.net.epoll;
+	load.publish_context = load.context;
+	load.publish_context.net = &load.publish_net;
+	if (*load.publish_net.path)
+		load.publish_context.path = load.publish_net.path;
 	add_peers();
 }
 

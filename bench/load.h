@@ -7,7 +7,8 @@
 struct bench_plan {
 	const struct bench_options *options;
 	struct net net;
-	uint32_t run; /* tells its messages from others' */
+	struct net publish_net; /* with --publish-to */
+	uint32_t run;		/* tells its messages from others' */
 	unsigned processes;
 	int nudge; /* eventfd that wakes process 0, which has the publisher of fanout */
 	struct bench_shared *shared;

@@ -343,6 +343,9 @@ static bool texts_ok(const struct bench_options *o, struct buf *out)
 		buf_str(out, "--auth: must be a JSON object");
 	else if (o->scenario == BENCH_ROOMS && o->rooms * o->members > 1000000)
 		buf_str(out, "--rooms times --members may be 1000000 at most");
+	else if (*o->publish_to && o->scenario != BENCH_FANOUT &&
+		 o->scenario != BENCH_ROOMS)
+		buf_str(out, "--publish-to: only fanout and rooms publish");
 	else if (o->scenario == BENCH_POLL && o->transport == CLIENT_UPGRADE)
 		buf_str(out, "--transport: the scenario poll is about polling");
 	return out->n == 0 &&

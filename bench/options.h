@@ -58,6 +58,8 @@ enum bench_scenario {
 	  "Addresses 127.0.0.1, 127.0.0.2 … to connect from, where the server is in 127.0.0.0/8; 0: as many as the ports need") \
 	X(TIME, timeout_ms, "--timeout", 100, 600000, "5s", "TIME",                      \
 	  "What takes longer has failed: a connection's way in, a message that others wait for, the last messages") \
+	X(TEXT, publish_to, "--publish-to", 0, 0, "", "URL",                             \
+	  "Another server of the same cluster: those that publish (fanout, rooms) are further connections, there, and in no room") \
 	X(TEXT, path, "--path", 0, 0, "/socket.io/", "PATH",                             \
 	  "Path of Socket.IO, where the URL has none")                                   \
 	X(TEXT, nsp, "--namespace", 0, 0, "/", "NAME", "Namespace to connect to")        \

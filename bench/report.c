@@ -92,6 +92,7 @@ static void server_rows(const struct bench_result *r, struct buf *out)
 {
 	uint64_t connect = r->connected.cpu_ns - r->before.cpu_ns;
 	uint64_t run = r->end.cpu_ns - r->run.cpu_ns;
+	uint64_t close = r->closed.cpu_ns - r->open.cpu_ns;
 
 	if (!r->options->pids.n)
 		return;
@@ -107,6 +108,9 @@ static void server_rows(const struct bench_result *r, struct buf *out)
 				       (double)r->counts[BENCH_COUNT_DELIVERED]));
 		buf_byte(out, '\n');
 	}
+	row(out, "server, close");
+	buf_printf(out, "%.2f s CPU, %.1f µs a connection\n", seconds(close),
+		   per((double)close / 1e3, (double)r->counts[BENCH_COUNT_GONE]));
 	row(out, "server, memory");
 	buf_printf(out,
 		   "%.1f MB before, %.1f MB with all connected: %.2f KB a connection, "
@@ -184,6 +188,23 @@ static void json_times(struct buf *out, const char *name, const struct hist *h)
 	buf_str(out, "},\n");
 }
 
+/* The same of latency, finely enough to draw. */
+static void json_distribution(struct buf *out, const struct hist *h)
+{
+	static const double percents[] = {1,	5,    10,   20,	   30,	  40,	50,
+					  60,	70,   80,   90,	   95,	  98,	99,
+					  99.5, 99.8, 99.9, 99.95, 99.98, 99.99};
+	const char *between = "";
+
+	buf_str(out, "  \"latency_distribution_us\": [");
+	for (size_t i = 0; i < sizeof(percents) / sizeof(percents[0]) && h->n; i++) {
+		buf_printf(out, "%s[%g, %.3f]", between, percents[i],
+			   (double)hist_percentile(h, percents[i]) / 1e3);
+		between = ", ";
+	}
+	buf_str(out, "],\n");
+}
+
 static void json_text(struct buf *out, const char *key, const char *value)
 {
 	buf_printf(out, "  \"%s\": ", key);
@@ -195,6 +216,7 @@ static void json_server(const struct bench_result *r, struct buf *out)
 {
 	uint64_t connect = r->connected.cpu_ns - r->before.cpu_ns;
 	uint64_t run = r->end.cpu_ns - r->run.cpu_ns;
+	uint64_t close = r->closed.cpu_ns - r->open.cpu_ns;
 
 	if (!r->options->pids.n)
 		return;
@@ -202,12 +224,15 @@ static void json_server(const struct bench_result *r, struct buf *out)
 		out,
 		"  \"server\": {\"connect_cpu_s\": %.6f, \"connect_cpu_us_each\": %.3f, "
 		"\"run_cpu_s\": %.6f, \"run_cpu_us_each\": %.3f, "
+		"\"close_cpu_s\": %.6f, \"close_cpu_us_each\": %.3f, "
 		"\"rss_before\": %" PRIu64 ", \"rss_connected\": %" PRIu64
 		", \"rss_end\": %" PRIu64 ", \"rss_each\": %.0f},\n",
 		seconds(connect),
 		per((double)connect / 1e3, (double)r->counts[BENCH_COUNT_MEMBERS]),
 		seconds(run),
 		per((double)run / 1e3, (double)r->counts[BENCH_COUNT_DELIVERED]),
+		seconds(close),
+		per((double)close / 1e3, (double)r->counts[BENCH_COUNT_GONE]),
 		r->before.rss_bytes, r->connected.rss_bytes, r->end.rss_bytes,
 		rss_per_conn(r));
 }
@@ -241,6 +266,8 @@ void bench_report_json(const struct bench_result *r, struct buf *out)
 	buf_str(out, "{\n");
 	json_text(out, "scenario", bench_scenario_name(o->scenario));
 	json_text(out, "url", o->url);
+	if (*o->publish_to)
+		json_text(out, "publish_to", o->publish_to);
 	json_text(out, "transport",
 		  bench_transport_name((enum client_transport)o->transport));
 	buf_printf(out,
@@ -260,6 +287,7 @@ void bench_report_json(const struct bench_result *r, struct buf *out)
 	buf_str(out, "},\n");
 	json_times(out, "connect", &r->connect);
 	json_times(out, "latency", &r->latency);
+	json_distribution(out, &r->latency);
 	json_server(r, out);
 	json_errors(r, out);
 	buf_str(out, "}\n");

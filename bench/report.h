@@ -12,8 +12,8 @@ struct bench_result {
 	bool interrupted;
 	uint64_t connect_ns, run_ns; /* how long these phases were */
 	/* Of the server's processes: before and after connecting, before and after the
-	 * messages. */
-	struct usage before, connected, run, end;
+	 * messages, before and after all said good-bye. */
+	struct usage before, connected, run, end, open, closed;
 	uint64_t own_cpu_ns; /* what the load itself took from run to end */
 	uint64_t counts[BENCH_COUNTS_N];
 	uint64_t errors[CLIENT_ERRORS_N];

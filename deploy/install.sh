@@ -15,6 +15,7 @@ Installs what is missing of the groups, with apt, as root or through sudo.
   build    compiler, CMake, libraries; npm, which fetches the client for browsers
   run      Redis and HAProxy, for deploy/local.sh
   test     what tests/run.sh needs beyond those: clang and its tools, linters, Chromium, nginx
+  bench    what tests/bench/run.sh compares with: nchan, nats-server; gnuplot, perf
   docker   engine and Compose for docker-compose.yml, and what deploy/base-image.sh needs
 
   --check  install nothing; list what is missing and exit with 1 if something is
@@ -141,6 +142,21 @@ has_compose() {
 	have docker-compose || docker compose version >/dev/null 2>&1
 }
 
+# A module of nginx has no command; it lies where Debian has nginx's modules.
+need_nchan() {
+	[ -e /usr/lib/nginx/modules/ngx_nchan_module.so ] ||
+		lacks "nchan, a module of nginx" nginx libnginx-mod-nchan
+}
+
+need_bench() {
+	need_command nginx nginx
+	need_nchan
+	need_command nats-server nats-server
+	need_command gnuplot 'gnuplot-nox|gnuplot'
+	need_command perf linux-perf
+	need_command taskset util-linux
+}
+
 need_docker() {
 	need_command dockerd docker.io
 	need_command docker 'docker-cli|docker.io'
@@ -215,7 +231,7 @@ disable_services() {
 	[ -d /run/systemd/system ] || return 0
 	for p in "$@"; do
 		case $p in
-		redis-server | haproxy | nginx) disable_service "$p" ;;
+		redis-server | haproxy | nginx | nats-server) disable_service "$p" ;;
 		docker.io) disable_service docker.service docker.socket containerd.service ;;
 		esac
 	done
@@ -262,16 +278,16 @@ check=no
 groups=()
 for argument in "$@"; do
 	case $argument in
-	build | run | test | docker) groups+=("$argument") ;;
+	build | run | test | bench | docker) groups+=("$argument") ;;
 	--check) check=yes ;;
 	-h | --help)
 		usage
 		exit 0
 		;;
-	*) fail "'$argument' is neither a group (build, run, test, docker) nor an option." "See deploy/install.sh --help." ;;
+	*) fail "'$argument' is neither a group (build, run, test, bench, docker) nor an option." "See deploy/install.sh --help." ;;
 	esac
 done
-[ ${#groups[@]} -gt 0 ] || fail "No group was given: build, run, test or docker." "See deploy/install.sh --help."
+[ ${#groups[@]} -gt 0 ] || fail "No group was given: build, run, test, bench or docker." "See deploy/install.sh --help."
 
 look "${groups[@]}"
 if [ ${#missing[@]} -eq 0 ]; then

@@ -7,7 +7,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 usage() {
 	cat <<'END'
-usage: deploy/local.sh [--port N] [--nodes N] [--workers N] [--no-build] [--build-dir DIR]
+usage: deploy/local.sh [--port N] [--nodes N] [--workers N] [--config FILE] [--pages DIR]
+                       [--no-build] [--build-dir DIR]
 
 Installs what is missing, builds, and starts a cluster on this machine: a private Redis,
 Gatehouse nodes, and HAProxy in front of them. Ctrl-C stops everything and leaves nothing
@@ -17,8 +18,14 @@ behind. Everything listens on the loopback only, with open rooms: it is for tryi
   --nodes N        how many nodes, 1 to 16 (default 3)
   --workers N      processes of each node, 1 to 16 (default 1): nodes as on machines with
                    several cores
+  --config FILE    what the nodes' configuration is beside --dev: namespaces, rooms, queues
+  --pages DIR      pages of your own instead of the chat page
   --no-build       install and build nothing; use the program that is there
   --build-dir DIR  where the program is built (default build/release)
+
+An example with pages and rules of its own:
+
+  deploy/local.sh --config examples/parcels/gatehouse.yaml --pages examples/parcels/pages
 
 Several can run beside each other on different ports.
 END
@@ -27,6 +34,8 @@ END
 port=3000
 nodes=3
 workers=1
+config=
+pages=
 build=yes
 build_dir=$root/build/release
 
@@ -38,12 +47,14 @@ number() { # <option> <value> <min> <max>
 
 while [ $# -gt 0 ]; do
 	case $1 in
-	--port | --nodes | --workers | --build-dir)
+	--port | --nodes | --workers | --config | --pages | --build-dir)
 		[ $# -ge 2 ] || fail "$1 needs a value." "See deploy/local.sh --help."
 		case $1 in
 		--port) number "$1" "$2" 1 65535 && port=$((10#$2)) ;;
 		--nodes) number "$1" "$2" 1 16 && nodes=$((10#$2)) ;;
 		--workers) number "$1" "$2" 1 16 && workers=$((10#$2)) ;;
+		--config) config=$2 ;;
+		--pages) pages=$2 ;;
 		--build-dir) build_dir=$2 ;;
 		esac
 		shift 2
@@ -65,6 +76,7 @@ done
 dir=          # private; holds the Redis socket and the logs
 names=()      # of what was started, in order
 declare -A pids=()
+nap= # process id of what `watch` waits for
 
 # start <name> <command…>: in the background, away from the terminal's signals, so that
 # Ctrl-C reaches this script alone and it can stop things in order. Should the script be
@@ -115,6 +127,7 @@ stop_all() {
 	local code=$? name some=()
 	trap '' INT TERM HUP
 	trap - EXIT
+	[ -z "$nap" ] || kill "$nap" 2>/dev/null || true
 	if [ ${#pids[@]} -gt 0 ]; then
 		say "" "Stopping …"
 		[ -z "${pids[haproxy]-}" ] || stop haproxy
@@ -215,6 +228,15 @@ find_program() {
 	fi
 }
 
+# What the nodes and HAProxy would find out later, and say less plainly.
+check_files() {
+	[ -z "$pages" ] || "$root/deploy/pages.sh" "$pages" >"$dir/pages.cfg" || exit 1
+	[ -z "$config" ] || "$program" --dev --config "$config" --check-config >"$dir/check.log" 2>&1 || {
+		cat "$dir/check.log" >&2
+		fail "The configuration has mistakes."
+	}
+}
+
 find_redis() {
 	redis=$(command -v redis-server || command -v valkey-server) ||
 		fail "redis-server is not installed." "Run deploy/install.sh run, or this without --no-build."
@@ -235,12 +257,14 @@ node_at=() # ports, by number of the node
 node_ops=()
 
 start_nodes() {
-	local i at ops
+	local i at ops more=()
+	[ -z "$config" ] || more+=(--config "$config")
+	[ -z "$pages" ] || more+=(--no-page)
 	for ((i = 1; i <= nodes; i++)); do
 		free_port && at=$free
 		free_port && ops=$free
 		start "node$i" "$program" --dev --listen "127.0.0.1:$at" --ops-listen "127.0.0.1:$ops" \
-			--redis "unix://$dir/redis.sock" --workers "$workers"
+			--redis "unix://$dir/redis.sock" --workers "$workers" "${more[@]}"
 		node_at[i]=$at
 		node_ops[i]=$ops
 	done
@@ -252,7 +276,11 @@ start_nodes() {
 }
 
 start_haproxy() {
-	local i variables=(CLUSTER_BIND="127.0.0.1:$port")
+	local i variables=(CLUSTER_BIND="127.0.0.1:$port") files=(-f "$dir/haproxy.cfg")
+	if [ -n "$pages" ]; then
+		variables+=(CLUSTER_PAGES=yes)
+		files+=(-f "$dir/pages.cfg")
+	fi
 	{
 		grep -v '^	server ' "$root/deploy/haproxy.cfg"
 		for ((i = 1; i <= nodes; i++)); do
@@ -260,7 +288,7 @@ start_haproxy() {
 			variables+=("CLUSTER_NODE_$i=127.0.0.1:${node_at[i]}" "CLUSTER_OPS_$i=${node_ops[i]}")
 		done
 	} >"$dir/haproxy.cfg"
-	start haproxy env "${variables[@]}" haproxy -db -f "$dir/haproxy.cfg"
+	start haproxy env "${variables[@]}" haproxy -db "${files[@]}"
 	wait_until haproxy "the page answers through HAProxy" http_ok "$port" /
 	say "  haproxy  http://127.0.0.1:$port"
 }
@@ -289,7 +317,11 @@ watch() {
 			told=$left
 			say "Nodes that go on: $left."
 		fi
-		wait -n "${pids[@]}" || true
+		# Not `wait -n`: it does not see a child that ended while another was told of.
+		sleep 1 &
+		nap=$!
+		wait "$nap" || true
+		nap=
 	done
 }
 
@@ -308,12 +340,14 @@ check_port
 dir=$(mktemp -d /tmp/gatehouse-local.XXXXXX)
 [ $build = no ] || build_program
 find_program
+check_files
 find_redis
 say "Starting a cluster of $nodes"
 start_redis
 start_nodes
 start_haproxy
-say "" "The chat page:  http://127.0.0.1:$port" \
+if [ -n "$pages" ]; then page="The pages:"; else page="The chat page:"; fi
+say "" "$page  http://127.0.0.1:$port" \
 	"" \
 	"Open it in two windows: they may be on different nodes. Kill a node (kill -9 of a process" \
 	"above) and see its clients come back on another." \

@@ -3,6 +3,7 @@
 #include "gateway/conn.h"
 #include "gateway/namespace.h"
 #include "gateway/node.h"
+#include "gateway/recovery.h"
 #include "gateway/rooms.h"
 #include "gateway/socket.h"
 
@@ -16,16 +17,32 @@ struct delivery {
 	bool bad; /* could not be encoded */
 };
 
+/* The event as this client is to get it: where there is recovery, with its offset. One
+ * that has none only needs one where the client would take its last argument for it. */
+static struct slice data_for(struct delivery *d, const struct socket *s)
+{
+	struct slice offset = d->b->offset;
+	struct buf *out = &d->node->encode;
+
+	if (!s->recovery || (!offset.n && !recovery_needs_offset(d->b->data)))
+		return d->b->data;
+	if (!offset.n)
+		adapter_position(d->node->adapter, &offset);
+	buf_clear(out);
+	recovery_put_offset(d->b->data, offset, out);
+	return buf_view(out);
+}
+
 static void deliver(struct delivery *d, struct socket *s)
 {
 	enum frame_encoding encoding = conn_encoding(s->conn);
 	struct frame **frame = &d->frames[encoding];
 
-	if (d->bad)
+	if (d->bad || s->missed)
 		return;
 	if (!*frame) {
 		const struct sio_packet packet = {
-			.type = SIO_EVENT, .nsp = d->ns->name, .data = d->b->data};
+			.type = SIO_EVENT, .nsp = d->ns->name, .data = data_for(d, s)};
 
 		if (node_frame(d->node, &packet, encoding, frame) != ERR_OK) {
 			d->bad = true;

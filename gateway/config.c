@@ -104,6 +104,15 @@ static void secret_free(char *secret)
 	free(secret);
 }
 
+static void names_deinit(struct policy_names *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < names[i].n; j++)
+			free(names[i].patterns[j]);
+		free(names[i].patterns);
+	}
+}
+
 static void namespace_deinit(struct config_namespace *ns)
 {
 	for (size_t i = 0; i < ns->rooms_n; i++) {
@@ -112,11 +121,14 @@ static void namespace_deinit(struct config_namespace *ns)
 		for (size_t j = 0; j < room->events_n; j++)
 			free(room->events[j]);
 		free(room->events);
+		names_deinit(room->named, POLICY_ACTIONS);
 		free(room->match);
 	}
 	free(ns->rooms);
-	for (size_t i = 0; i < ns->queues_n; i++)
+	for (size_t i = 0; i < ns->queues_n; i++) {
+		names_deinit(ns->queues[i].named, POLICY_QUEUE_ACTIONS);
 		free(ns->queues[i].match);
+	}
 	free(ns->queues);
 	str_list_deinit(&ns->apps);
 	free(ns->name);

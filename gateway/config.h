@@ -22,6 +22,7 @@ struct str_list {
 struct config_namespace {
 	char *name; /* "/" or "/name"; no '#', no ',', at most 100 bytes */
 	enum policy_auth auth;
+	bool recovery;		   /* clients get what they missed while away */
 	struct str_list apps;	   /* applications that serve it, asked in this order */
 	struct policy_room *rooms; /* the first that matches a room's name decides */
 	size_t rooms_n;

@@ -85,6 +85,7 @@ static void dev_namespace(struct config_load *l)
 	room->may[POLICY_LIST] = POLICY_ANYBODY;
 	room->stamp = room->announce = room->presence = true;
 	ns->name = mem_strndup("/", 1);
+	ns->recovery = true;
 	ns->auth = c->jwt_key ? POLICY_AUTH_OPTIONAL : POLICY_AUTH_NONE;
 	for (const char *const *app = l->app_names; *app; app++)
 		str_list_add(&ns->apps, slice_str(*app));

@@ -209,10 +209,11 @@ void config_summary(const struct config_load *l, struct buf *out)
 	for (size_t i = 0; i < c->namespaces_n; i++)
 		buf_printf(out,
 			   "  namespace %s: %zu application%s, %zu rule%s for rooms, %zu "
-			   "for queues\n",
+			   "for queues, %s recovery\n",
 			   c->namespaces[i].name, c->namespaces[i].apps.n,
 			   c->namespaces[i].apps.n == 1 ? "" : "s",
 			   c->namespaces[i].rooms_n,
 			   c->namespaces[i].rooms_n == 1 ? "" : "s",
-			   c->namespaces[i].queues_n);
+			   c->namespaces[i].queues_n,
+			   c->namespaces[i].recovery ? "with" : "without");
 }

@@ -7,8 +7,9 @@
 
 enum { NAME_BYTES_MAX = 100, PATTERN_BYTES_MAX = 4096 };
 
-enum { NS_NAME, NS_AUTH, NS_APPS, NS_ROOMS, NS_QUEUES, NS_KEYS };
-static const char *const ns_keys[NS_KEYS] = {"name", "auth", "apps", "rooms", "queues"};
+enum { NS_NAME, NS_AUTH, NS_APPS, NS_RECOVERY, NS_ROOMS, NS_QUEUES, NS_KEYS };
+static const char *const ns_keys[NS_KEYS] = {"name",	 "auth",  "apps",
+					     "recovery", "rooms", "queues"};
 
 enum {
 	ROOM_MATCH,
@@ -144,7 +145,7 @@ static void read_namespace(struct config_file *f, const yaml_node_t *key,
 	c->namespaces = mem_realloc(c->namespaces,
 				    (c->namespaces_n + 1) * sizeof(*c->namespaces));
 	r.ns = &c->namespaces[c->namespaces_n++];
-	*r.ns = (struct config_namespace){0};
+	*r.ns = (struct config_namespace){.recovery = c->dev};
 	file_mapping(f, value, "namespaces", &keys, &r);
 	if (value->type == YAML_MAPPING_NODE) {
 		if (!r.seen[NS_NAME])
@@ -238,6 +239,9 @@ static void ns_set(struct config_file *f, size_t name, const yaml_node_t *key,
 	case NS_APPS:
 		read_apps(f, key, value, r->ns);
 		break;
+	case NS_RECOVERY:
+		read_bool(f, key, value, &r->ns->recovery);
+		break;
 	case NS_ROOMS:
 		read_rooms(f, key, value, r->ns);
 		break;
@@ -318,14 +322,53 @@ char *file_pattern(struct config_file *f, const yaml_node_t *key,
 	return mem_strndup(text, strlen(text));
 }
 
+/* The words behind "users", or NULL. */
+static const char *names_of(const yaml_node_t *value)
+{
+	static const char users[] = "users ";
+	const char *text = (const char *)value->data.scalar.value;
+
+	if (value->type != YAML_SCALAR_NODE ||
+	    strncmp(text, users, sizeof(users) - 1) != 0)
+		return NULL;
+	return text + sizeof(users) - 1;
+}
+
+bool file_who(struct config_file *f, const yaml_node_t *key, const yaml_node_t *value,
+	      const char *const *words, size_t n, size_t *which,
+	      struct policy_names *names)
+{
+	const char *text = names_of(value);
+	struct str_list patterns = {NULL, 0};
+
+	if (!text)
+		return file_word(f, key, value, words, n, which);
+	if (strlen(text) > PATTERN_BYTES_MAX) {
+		file_error(f, key, "names more users than fit into %d bytes",
+			   PATTERN_BYTES_MAX);
+		return false;
+	}
+	while (*(text += strspn(text, " "))) {
+		size_t len = strcspn(text, " ");
+
+		str_list_add(&patterns, slice_of(text, len));
+		text += len;
+	}
+	for (*which = 0; *which + 1 < n && strcmp(words[*which], "users") != 0;)
+		++*which;
+	names->patterns = patterns.v;
+	names->n = patterns.n;
+	return true;
+}
+
 static void read_who(struct config_file *f, const yaml_node_t *key,
 		     const yaml_node_t *value, struct policy_room *room,
 		     enum policy_action action)
 {
 	size_t which;
 
-	if (!file_word(f, key, value, who_words, sizeof(who_words) / sizeof(who_words[0]),
-		       &which))
+	if (!file_who(f, key, value, who_words, sizeof(who_words) / sizeof(who_words[0]),
+		      &which, &room->named[action]))
 		return;
 	if (action == POLICY_JOIN && which == POLICY_MEMBERS) {
 		file_error(f, key,

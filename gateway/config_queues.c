@@ -51,6 +51,7 @@ static void set(struct config_file *f, size_t name, const yaml_node_t *key,
 		const yaml_node_t *value, void *object)
 {
 	struct policy_queue *rule = object;
+	enum policy_queue_action action;
 	const struct setting *s;
 	const char *text;
 	size_t which = 0;
@@ -61,9 +62,9 @@ static void set(struct config_file *f, size_t name, const yaml_node_t *key,
 		return;
 	}
 	if (name < QUEUE_NUMBERS) {
-		if (file_word(f, key, value, who_words, 3, &which))
-			rule->may[name == QUEUE_PUSH_BY ? POLICY_PUSH : POLICY_CONSUME] =
-				who[which];
+		action = name == QUEUE_PUSH_BY ? POLICY_PUSH : POLICY_CONSUME;
+		if (file_who(f, key, value, who_words, 3, &which, &rule->named[action]))
+			rule->may[action] = who[which];
 		return;
 	}
 	s = &numbers[name - QUEUE_NUMBERS];
@@ -129,8 +130,8 @@ void config_queues_reference(struct buf *out)
 		"| key of a rule for queues | value |\n"
 		"| --- | --- |\n"
 		"| `match` | The queues it is for, as of a rule for rooms; required |\n"
-		"| `push` | Who may push: `nobody`, `users` or `anybody`. Default: "
-		"`nobody` |\n"
+		"| `push` | Who may push: `nobody`, `users`, also with names (`users "
+		"vendor.*`), or `anybody`. Default: `nobody` |\n"
 		"| `consume` | Who may consume, likewise. Default: `nobody` |\n");
 	for (size_t i = 0; i < NUMBERS_N; i++) {
 		buf_printf(out, "| `%s` | %s. ", numbers[i].key, numbers[i].help);

@@ -54,6 +54,11 @@ void file_namespaces(struct config_file *f, const yaml_node_t *key,
 /* Which of the words; false: none, reported. */
 bool file_word(struct config_file *f, const yaml_node_t *key, const yaml_node_t *value,
 	       const char *const *words, size_t n, size_t *which);
+/* Likewise who may do something, where "users" may be followed by patterns of their
+ * names. */
+bool file_who(struct config_file *f, const yaml_node_t *key, const yaml_node_t *value,
+	      const char *const *words, size_t n, size_t *which,
+	      struct policy_names *names);
 /* A pattern of names, for free(). NULL: reported. `what` it is to match: "room". */
 char *file_pattern(struct config_file *f, const yaml_node_t *key,
 		   const yaml_node_t *value, const char *what);

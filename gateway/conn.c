@@ -7,6 +7,7 @@
 #include "gateway/log.h"
 #include "gateway/move.h"
 #include "gateway/node.h"
+#include "gateway/resume.h"
 #include "gateway/socket.h"
 #include "proto/mem.h"
 #include "proto/payload.h"
@@ -64,12 +65,6 @@ static void set_state(struct conn *c, enum conn_state to)
 
 	assert(from[to] & 1u << c->state);
 	c->state = to;
-}
-
-/* Does it take part in what goes on here? */
-static bool is_live(const struct conn *c)
-{
-	return c->state == CONN_OPEN || c->state == CONN_LEAVING;
 }
 
 static void send_open(struct conn *c, bool upgradable)
@@ -266,6 +261,7 @@ void conn_arrived(struct conn *c)
 	set_state(c, CONN_OPEN);
 	c->move.in = NULL;
 	conns_on_arrived(c);
+	recovery_on_arrived(c);
 }
 
 void conn_leave(struct conn *c, struct move_out *out)
@@ -357,7 +353,7 @@ void conn_send(struct conn *c, struct frame *f, bool droppable)
 {
 	struct node *n = c->node;
 
-	if (!is_live(c) && !(c->state == CONN_ARRIVING && c->fenced))
+	if (!conn_is_live(c) && !(c->state == CONN_ARRIVING && c->fenced))
 		return;
 	if (outbox_push(&c->outbox, f, n->config->outbox_bytes_max) != ERR_OK) {
 		if (droppable)
@@ -420,6 +416,8 @@ static void flush(struct conn *c)
 		}
 		outbox_pop(&c->outbox, taken);
 	}
+	if (c->resume)
+		resume_on_drained(c->resume);
 }
 
 void conn_on_writable(struct conn *c)
@@ -458,7 +456,7 @@ static void resume(struct conn *c)
 {
 	struct conn_held *h = c->held;
 
-	while (h->done < h->packets.n && !c->holds && is_live(c)) {
+	while (h->done < h->packets.n && !c->holds && conn_is_live(c)) {
 		struct held_head head;
 		struct slice bytes;
 
@@ -468,7 +466,7 @@ static void resume(struct conn *c)
 			break;
 		h->done += sizeof(head) + head.n;
 	}
-	if (h->done == h->packets.n && is_live(c)) {
+	if (h->done == h->packets.n && conn_is_live(c)) {
 		free_held(c);
 		c->ops->read(c->transport, true);
 		conn_on_idle(c);
@@ -484,7 +482,7 @@ void conn_hold(struct conn *c)
 void conn_release(struct conn *c)
 {
 	assert(c->holds);
-	if (--c->holds == 0 && (c->held || c->state == CONN_LEAVING) && is_live(c) &&
+	if (--c->holds == 0 && (c->held || c->state == CONN_LEAVING) && conn_is_live(c) &&
 	    list_empty(&c->dirty))
 		list_push(&c->node->conns.dirty, &c->dirty);
 }
@@ -527,7 +525,7 @@ void conn_charge(struct conn *c, uint32_t packets)
 	struct node *n = c->node;
 	uint64_t now;
 
-	if (n->config->event_rate == 0 || !is_live(c))
+	if (n->config->event_rate == 0 || !conn_is_live(c))
 		return;
 	c->rate_credit -= 1000 * (int64_t)packets;
 	if (c->rate_credit >= 0)
@@ -600,9 +598,10 @@ void conn_on_pong(struct conn *c)
 {
 	struct node *n = c->node;
 
-	if (!c->awaiting_pong || !is_live(c))
+	if (!c->awaiting_pong || !conn_is_live(c))
 		return;
 	c->awaiting_pong = false;
+	recovery_on_pong(c);
 	c->heartbeat_at = env_now_ms(n->env) + n->config->ping_interval_ms;
 	if (c->state == CONN_OPEN) /* one that leaves takes the time along */
 		conn_set_heartbeat(c, &n->conns.ping_due, c->heartbeat_at);
@@ -612,7 +611,7 @@ void conn_on_ping(struct conn *c)
 {
 	struct node *n = c->node;
 
-	if (!is_live(c))
+	if (!conn_is_live(c))
 		return;
 	c->heartbeat_at = env_now_ms(n->env) + n->config->ping_interval_ms +
 			  n->config->ping_timeout_ms;
@@ -646,6 +645,8 @@ void conn_take_out(struct conn *c)
 	struct node *n = c->node;
 
 	set_state(c, CONN_CLOSED);
+	if (c->resume)
+		resume_on_conn_gone(c->resume);
 	table_remove(&n->conns.by_id, conn_id(c));
 	if (!c->silent)
 		end_aloud(c);

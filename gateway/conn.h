@@ -18,6 +18,7 @@
 struct move_in;
 struct move_out;
 struct node;
+struct resume;
 struct socket;
 struct namespace;
 
@@ -32,7 +33,9 @@ struct namespace;
 	X(SLOW_READER, "slow reader", closes_slow_reader)                                \
 	X(BACKEND_AWAY, "backend away", closes_backend_away)                             \
 	X(SHUTDOWN, "server shutting down", closes_shutdown)                             \
-	X(SERVER, "forced close", closes_server)
+	X(SERVER, "forced close", closes_server)                                         \
+	X(TAKEN, "session taken over", closes_taken)                                     \
+	X(MISSED, "missed events", closes_missed)
 
 enum conn_close {
 #define CONN_CLOSE_ENUM_(name, text, metric) CONN_CLOSE_##name,
@@ -94,6 +97,7 @@ struct conn {
 	struct conn_held *held;	     /* what came while the conn was held, or NULL */
 	struct sio_decoder *decoder; /* NULL until an attachment is due */
 	struct socket *sockets;	     /* singly linked by conn_next */
+	struct resume *resume;	     /* a socket that comes back, or NULL */
 	union {
 		struct move_in *in;   /* ARRIVING */
 		struct move_out *out; /* LEAVING, HANDED */
@@ -111,6 +115,7 @@ struct conn {
 	bool silent; /* CLOSING: nobody hears of it, since it lives at another node */
 	bool rooted; /* version 3: it was connected to "/", or refused */
 	struct address address; /* of the client */
+	bool missed;		/* a socket of it missed events: it is to leave */
 	char id[ID_LEN];
 };
 
@@ -139,6 +144,12 @@ bool conn_is_idle(const struct conn *c);
 void conn_unset_transport(struct conn *c);
 /* The conn goes on over this transport. */
 void conn_set_transport(struct conn *c, const struct transport_ops *ops, void *transport);
+
+/* Does it take part in what goes on here? */
+static inline bool conn_is_live(const struct conn *c)
+{
+	return c->state == CONN_OPEN || c->state == CONN_LEAVING;
+}
 
 static inline struct slice conn_id(const struct conn *c)
 {

@@ -6,6 +6,7 @@
 #include "gateway/log.h"
 #include "gateway/namespace.h"
 #include "gateway/node.h"
+#include "gateway/resume.h"
 #include "gateway/socket.h"
 #include "proto/query.h"
 #include "proto/sio_msgpack.h"
@@ -61,6 +62,8 @@ static bool connect_with(struct conn *c, const struct sio_packet *packet,
 		conn_wait_backend(c);
 		return false;
 	}
+	if (resume_begin(c, ns, who.user, who.expires_ms, auth))
+		return true;
 	conn_on_connected(c);
 	socket_open(c, ns, who.user, who.expires_ms, auth);
 	return true;

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "gateway/node.h"
+#include "gateway/recovery.h"
 #include "gateway/socket.h"
 #include "proto/eio.h"
 
@@ -160,6 +161,7 @@ static void ping(struct conn *c, uint64_t now)
 	c->awaiting_pong = true;
 	conn_set_heartbeat(c, &n->conns.pong_due, now + n->config->ping_timeout_ms);
 	sockets_check_expiry(c);
+	recovery_on_ping(c);
 	conn_send(c, n->conns.ping, false);
 }
 

@@ -100,6 +100,8 @@ static enum lws_close_status close_status(enum conn_close reason)
 		return LWS_CLOSE_STATUS_UNEXPECTED_CONDITION;
 	case CONN_CLOSE_PEER:
 	case CONN_CLOSE_SERVER:
+	case CONN_CLOSE_TAKEN:
+	case CONN_CLOSE_MISSED:
 	case CONN_CLOSE_CONNECT_TIMEOUT:
 		return LWS_CLOSE_STATUS_NORMAL;
 	case CONN_CLOSE_PING_TIMEOUT:

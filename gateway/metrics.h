@@ -50,6 +50,14 @@
 	X(COUNTER, closes_backend_away, "gatehouse_conns_closed_total", "reason=\"backend_away\"", "") \
 	X(COUNTER, closes_shutdown, "gatehouse_conns_closed_total", "reason=\"shutdown\"", "") \
 	X(COUNTER, closes_server, "gatehouse_conns_closed_total", "reason=\"server\"", "") \
+	X(COUNTER, closes_taken, "gatehouse_conns_closed_total", "reason=\"taken\"", "") \
+	X(COUNTER, closes_missed, "gatehouse_conns_closed_total", "reason=\"missed\"", "") \
+	X(COUNTER, recoveries_ok, "gatehouse_recoveries_total", "result=\"recovered\"", "Clients that came back and asked to be recovered: recovered; unknown: their session is gone, or was never there; lost: a log did not reach back, or the backend lost data; failed: the backend was away, they try again") \
+	X(COUNTER, recoveries_unknown, "gatehouse_recoveries_total", "result=\"unknown\"", "") \
+	X(COUNTER, recoveries_lost, "gatehouse_recoveries_total", "result=\"lost\"", "") \
+	X(COUNTER, recoveries_failed, "gatehouse_recoveries_total", "result=\"failed\"", "") \
+	X(COUNTER, events_replayed, "gatehouse_events_replayed_total", "", "Events that clients got later, since they were away") \
+	X(COUNTER, sessions_parked, "gatehouse_sessions_parked_total", "", "Sockets whose client is gone and may come back") \
 	X(COUNTER, upgrades, "gatehouse_upgrades_total", "", "Connections that went from polling to WebSocket, here at the end") \
 	X(COUNTER, relays_out, "gatehouse_relayed_total", "direction=\"out\"", "Polling requests for sessions of other nodes: out: sent on from here; in: answered here") \
 	X(COUNTER, relays_in, "gatehouse_relayed_total", "direction=\"in\"", "") \
@@ -79,6 +87,9 @@
 	X(GAUGE_MIN, backend_up, "gatehouse_backend_up", "", "1 while the adapter's backend is connected and subscribed") \
 	X(COUNTER, backend_connects, "gatehouse_backend_connects_total", "", "Connections made to the backend") \
 	X(COUNTER, backend_gaps, "gatehouse_backend_gaps_total", "", "Times subscriptions were interrupted, so that messages may have been missed") \
+	X(COUNTER, backend_gap_events, "gatehouse_backend_gap_events_total", "", "Events heard later, after such an interruption") \
+	X(COUNTER, backend_log_cut, "gatehouse_backend_log_cut_total", "", "Events cut out of the logs of rooms before their time, since logEvents or logBytes was reached (counted at the node whose event was one too many)") \
+	X(COUNTER, backend_eras, "gatehouse_backend_eras_total", "", "Times the backend was found to be another process than before, by a restart or a failover, or to have lost data") \
 	X(COUNTER, backend_published, "gatehouse_published_total", "", "Messages the backend confirmed") \
 	X(COUNTER, backend_publish_failed, "gatehouse_publish_failed_total", "", "Messages not published: backend away too long, or too many waiting") \
 	X(COUNTER, backend_publish_unconfirmed, "gatehouse_publish_unconfirmed_total", "", "Messages whose connection broke before the answer") \

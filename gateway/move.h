@@ -70,5 +70,7 @@ void move_in_on_told(struct node *n, struct slice from, const struct relay_messa
 void move_out_check(struct move_out *m);
 /* Its conn ends. */
 void move_out_on_conn_gone(struct move_out *m);
+/* The conn has no socket any more that comes back (resume.h): it may be claimed. */
+void move_out_on_resumed(struct conn *c);
 
 #endif

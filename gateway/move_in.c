@@ -188,10 +188,11 @@ static void subscribed(struct move_in *m, enum err err)
 		fence(m);
 }
 
-static void on_room_live(void *arg, struct socket *s, enum err err, uint64_t count)
+static void on_room_live(void *arg, struct socket *s, enum err err,
+			 const struct room_joined *joined)
 {
 	(void)s;
-	(void)count;
+	(void)joined;
 	subscribed(arg, err);
 }
 
@@ -200,18 +201,15 @@ static void on_own_id_live(void *arg, enum err err)
 	subscribed(arg, err);
 }
 
-static void want_room(void *arg, struct socket *s, struct slice room, bool presence,
-		      bool announce)
+static void want_room(void *arg, struct socket *s, struct slice room, unsigned flags)
 {
 	struct move_in *m = arg;
 
 	m->held++;
 	m->awaited++;
-	room_prepare(s, &(struct room_join){.room = room,
-					    .presence = presence,
-					    .announce = announce,
-					    .done = on_room_live,
-					    .arg = m});
+	room_prepare(
+		s, &(struct room_join){
+			   .room = room, .flags = flags, .done = on_room_live, .arg = m});
 }
 
 static void subscribe_ids(struct move_in *m)

@@ -32,6 +32,7 @@ struct move_out {
 	struct conn *conn;
 	enum move_out_state state;
 	uint64_t number; /* of the CLAIM, then of the TAKE */
+	bool answered;	 /* the CLAIM */
 	struct link due;
 	uint64_t due_at;
 	char code[NODE_CODE_LEN]; /* where it goes */
@@ -201,6 +202,12 @@ uint64_t moves_next(const struct node *n)
 
 /* --- what the new node asks --- */
 
+static void claimed(struct move_out *m)
+{
+	m->answered = true;
+	answer(m->conn->node, code_of(m), m->number, ANSWER_OK, SLICE_EMPTY);
+}
+
 static void on_claim(struct node *n, struct slice from, const struct relay_message *r)
 {
 	struct conn *c = conns_find(n, r->sid);
@@ -218,23 +225,36 @@ static void on_claim(struct node *n, struct slice from, const struct relay_messa
 		return;
 	}
 	set_due(m);
-	answer(n, from, r->number, ANSWER_OK, SLICE_EMPTY);
+	if (!c->resume) /* else its outbox could not drain */
+		claimed(m);
+}
+
+static struct move_out *claim_of(const struct conn *c)
+{
+	struct prober *p =
+		c->state == CONN_OPEN && polling_is(c) ? polling_prober(c) : NULL;
+
+	return p && p->on_session_closed == on_session_closed
+		       ? container_of(p, struct move_out, prober)
+		       : NULL;
+}
+
+void move_out_on_resumed(struct conn *c)
+{
+	struct move_out *m = claim_of(c);
+
+	if (m && !m->answered)
+		claimed(m);
 }
 
 /* The move of that node's that is under way for this session. */
 static struct move_out *find(const struct node *n, struct slice from, struct slice sid)
 {
 	struct conn *c = conns_find(n, sid);
-	struct move_out *m = NULL;
+	struct move_out *m = c ? claim_of(c) : NULL;
 
-	if (c && c->state == CONN_OPEN && polling_is(c)) {
-		struct prober *p = polling_prober(c);
-
-		if (p && p->on_session_closed == on_session_closed)
-			m = container_of(p, struct move_out, prober);
-	} else if (c && (c->state == CONN_LEAVING || c->state == CONN_HANDED)) {
+	if (c && (c->state == CONN_LEAVING || c->state == CONN_HANDED))
 		m = c->move.out;
-	}
 	return m && slice_eq(code_of(m), from) ? m : NULL;
 }
 

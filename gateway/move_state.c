@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "gateway/node.h"
+#include "gateway/recovery.h"
 #include "gateway/rooms.h"
 #include "gateway/text.h"
 #include "proto/mem.h"
@@ -10,10 +11,11 @@
 
 enum {
 	STATE_FIELDS = 7,
-	SOCKET_FIELDS = 5,
+	SOCKET_FIELDS = 6,
 	SOCKET_REST = 3,
-	ROOM_PRESENCE = 1,
-	ROOM_ANNOUNCE = 2,
+	ROOM_PRESENCE = RECOVERY_PRESENCE,
+	ROOM_ANNOUNCE = RECOVERY_ANNOUNCE,
+	ROOM_INVITED = RECOVERY_INVITED,
 };
 
 /* --- packing --- */
@@ -42,8 +44,10 @@ static void pack_socket(msgpack_packer *pk, const struct socket *s)
 
 		mp_pack_str(pk, m->room->name);
 		msgpack_pack_uint8(pk, (uint8_t)((m->presence ? ROOM_PRESENCE : 0) |
-						 (m->announce ? ROOM_ANNOUNCE : 0)));
+						 (m->announce ? ROOM_ANNOUNCE : 0) |
+						 (m->invited ? ROOM_INVITED : 0)));
 	}
+	recovery_pack(s, pk);
 }
 
 static void pack_fed(msgpack_packer *pk, const struct sio_decoder *d)
@@ -168,8 +172,7 @@ static enum err unpack_rooms(struct socket *s, struct mp_cursor *c,
 		if (err == ERR_OK)
 			err = read_int(c, 0, UINT8_MAX, &flags);
 		if (err == ERR_OK)
-			want_room(arg, s, room, flags & ROOM_PRESENCE,
-				  flags & ROOM_ANNOUNCE);
+			want_room(arg, s, room, (unsigned)flags);
 	}
 	return err == ERR_OK && count ? ERR_SYNTAX : err;
 }
@@ -192,6 +195,7 @@ static enum err unpack_socket(struct conn *c, struct mp_cursor *cur,
 	struct socket *s;
 	int64_t expires;
 	uint32_t fields;
+	enum err err;
 
 	if (mp_read_array(cur, &fields) != ERR_OK || fields != SOCKET_FIELDS ||
 	    mp_read_str(cur, &nsp) != ERR_OK || mp_read_str(cur, &id) != ERR_OK ||
@@ -210,7 +214,8 @@ static enum err unpack_socket(struct conn *c, struct mp_cursor *cur,
 			  user.type == MP_STR ? mem_strndup(user.bytes.p, user.bytes.n)
 					      : NULL,
 			  (uint64_t)expires);
-	return unpack_rooms(s, cur, want_room, arg);
+	err = unpack_rooms(s, cur, want_room, arg);
+	return err ? err : recovery_unpack(s, cur);
 }
 
 enum err move_state_unpack(struct conn *c, struct slice state,

@@ -9,9 +9,10 @@
 /* Its sockets with their rooms, its timers, an event of which attachments are due. */
 void move_state_pack(const struct conn *c, struct buf *out);
 /* Make `c`, a conn that arrives, what `state` says. Its sockets are in no room yet:
- * `want_room` is called for each. ERR_SYNTAX and so on: it is not what was packed. */
+ * `want_room` is called for each, with its recovery_flags. ERR_SYNTAX and so on: it is
+ * not what was packed. */
 typedef void move_want_room_fn(void *arg, struct socket *s, struct slice room,
-			       bool presence, bool announce);
+			       unsigned flags);
 MUST_USE enum err move_state_unpack(struct conn *c, struct slice state,
 				    move_want_room_fn *want_room, void *arg);
 

@@ -31,3 +31,13 @@ void namespace_deinit(struct namespace *ns)
 	table_deinit(&ns->rooms);
 	free(ns->apps);
 }
+
+void namespace_publish(struct namespace *ns, const struct cluster_broadcast *b,
+		       adapter_done_fn *done, void *arg)
+{
+	struct cluster_broadcast logged = *b;
+
+	if (ns->config->recovery && !(b->flags & (CLUSTER_VOLATILE | CLUSTER_LOCAL)))
+		logged.flags |= CLUSTER_LOGGED;
+	adapter_publish(ns->node->adapter, &logged, done, arg);
+}

@@ -2,6 +2,7 @@
 #ifndef GATEHOUSE_GATEWAY_NAMESPACE_H
 #define GATEHOUSE_GATEWAY_NAMESPACE_H
 
+#include "adapter/adapter.h"
 #include "gateway/app.h"
 #include "gateway/config.h"
 #include "proto/table.h"
@@ -28,5 +29,8 @@ struct namespace
 void namespace_init(struct namespace *ns, struct node *n,
 		    const struct config_namespace *config);
 void namespace_deinit(struct namespace *ns);
+/* As adapter_publish; logged, where there is recovery and it is not volatile. */
+void namespace_publish(struct namespace *ns, const struct cluster_broadcast *b,
+		       adapter_done_fn *done, void *arg);
 
 #endif

@@ -12,7 +12,11 @@
 #include "gateway/rooms_app.h"
 #include "proto/mem.h"
 
-enum { TURN_MAX_MS = 15000 }; /* how long the longest turn is remembered at least */
+enum {
+	TURN_MAX_MS = 15000, /* how long the longest turn is remembered at least */
+	/* What a renewal may be late: a busy loop, the way to the backend. */
+	RENEW_SLACK_MS = 15000,
+};
 
 /* The one place where the state changes. It only goes on; who was told to stop may skip
  * lingering, but nothing after it. */
@@ -93,12 +97,25 @@ static void on_log(void *ctx, enum adapter_log_level level, const char *id,
 	log_event(levels[level], id, "%s", text);
 }
 
+static void on_missed(void *ctx)
+{
+	recovery_on_missed(ctx);
+}
+
+static void on_session(void *ctx, enum session_event what, struct slice sid,
+		       uint64_t generation, struct slice room)
+{
+	recovery_on_session(ctx, what, sid, generation, room);
+}
+
 static const struct adapter_events adapter_events = {
 	.on_message = on_message,
 	.on_told = on_told,
 	.on_state = on_state,
 	.on_presence_lost = on_presence_lost,
 	.on_member_lost = on_member_lost,
+	.on_missed = on_missed,
+	.on_session = on_session,
 	.on_queue = on_queue,
 	.on_log = on_log,
 };
@@ -119,6 +136,23 @@ struct adapter_redis_options node_redis_options(const struct config *c)
 	};
 }
 
+static struct session_options session_options(const struct config *c)
+{
+	struct session_options o = {
+		.window_ms = c->recovery_window_ms,
+		.renew_ms = c->ping_interval_ms + c->ping_timeout_ms + RENEW_SLACK_MS,
+		.log_events_max = c->log_events,
+		.log_bytes_max = c->log_bytes,
+		.nsp_log_events_max = c->namespace_log_events,
+		.nsp_log_bytes_max = c->namespace_log_bytes,
+		.recent_bytes_max = c->recent_bytes,
+	};
+
+	for (size_t i = 0; i < c->namespaces_n; i++)
+		o.on |= c->namespaces[i].recovery;
+	return o;
+}
+
 static struct adapter *new_adapter(struct node *n)
 {
 	const struct config *c = n->config;
@@ -131,6 +165,7 @@ static struct adapter *new_adapter(struct node *n)
 		.publish_waiting_bytes_max = c->publish_waiting_bytes_max,
 		.publish_wait_ms_max = c->publish_wait_ms,
 		.presence_lease_ms = c->presence_lease_ms,
+		.sessions = session_options(c),
 	};
 	const struct adapter_redis_options redis = node_redis_options(c);
 
@@ -167,6 +202,7 @@ static void tick(struct node *n)
 	upgrades_tick(n, now);
 	relays_tick(n, now);
 	moves_tick(n, now);
+	recoveries_tick(n, now);
 	acks_tick(n, now);
 	for (size_t i = 0; i < n->apps_n; i++) {
 		if (n->apps[i].ops->tick)
@@ -201,7 +237,7 @@ static void set_timer(struct node *n)
 {
 	const uint64_t times[] = {pollings_next(n), upgrades_next(n), relays_next(n),
 				  moves_next(n),    acks_next(n),     apps_next(n),
-				  n->drain_at,	    n->drained_at};
+				  n->drain_at,	    n->drained_at,    recoveries_next(n)};
 	uint64_t at = conns_next(n), now;
 
 	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
@@ -387,6 +423,7 @@ struct node *node_new(uv_loop_t *loop, const struct env *env, const struct confi
 	upgrades_init(&n->upgrades);
 	relays_init(&n->relays, n->seed);
 	moves_init(&n->moves, n->seed);
+	recoveries_init(&n->recoveries, n->seed);
 	open_apps(n, apps);
 	n->namespaces = mem_zalloc(config->namespaces_n, sizeof(*n->namespaces));
 	for (size_t i = 0; i < config->namespaces_n; i++)
@@ -442,6 +479,7 @@ void node_free(struct node *n)
 	pollings_deinit(&n->pollings);
 	relays_deinit(&n->relays);
 	moves_deinit(&n->moves);
+	recoveries_deinit(&n->recoveries);
 	buf_deinit(&n->decode);
 	buf_deinit(&n->encode);
 	buf_deinit(&n->text);
@@ -508,6 +546,9 @@ void node_measure(struct node *n)
 	m->backend_publish_waiting_bytes = s.publish_waiting_bytes;
 	m->backend_received = s.received;
 	m->backend_received_bytes = s.received_bytes;
+	m->backend_gap_events = s.gap_events;
+	m->backend_log_cut = s.log_cut;
+	m->backend_eras = s.eras;
 	m->backend_told = s.told;
 	m->backend_told_bytes = s.told_bytes;
 	m->backend_malformed = s.malformed + n->malformed;

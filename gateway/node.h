@@ -15,6 +15,7 @@
 #include "gateway/namespace.h"
 #include "gateway/ops.h"
 #include "gateway/polling.h"
+#include "gateway/recovery.h"
 #include "gateway/relay.h"
 #include "gateway/upgrade.h"
 #include "proto/id.h"
@@ -55,6 +56,7 @@ struct node {
 	struct upgrades upgrades;
 	struct relays relays;
 	struct moves moves;
+	struct recoveries recoveries;
 	struct link acks;	  /* due from clients, by time */
 	struct link room_ops;	  /* joins to finish at the end of the turn */
 	struct link dead_sockets; /* to free at the end of the turn */
@@ -73,6 +75,7 @@ struct node {
 						     one before */
 	uint64_t turn_max_at_ms;		  /* when this time began */
 	uint64_t mark;				  /* number of the last broadcast */
+	uint32_t sockets_made;
 	uint64_t malformed; /* broadcasts whose data could not be encoded */
 	uint64_t seed[2];
 	uint8_t id_random[NODE_IDS_DRAWN * ID_RANDOM_LEN];

@@ -47,7 +47,17 @@ const struct policy_room *policy_find(const struct policy_room *rooms, size_t n,
 	return NULL;
 }
 
-static bool allows(enum policy_who who, bool member, struct slice user)
+static bool has_name(const struct policy_names *names, struct slice user)
+{
+	for (size_t i = 0; i < names->n; i++) {
+		if (policy_match(names->patterns[i], user, SLICE_EMPTY))
+			return true;
+	}
+	return names->n == 0;
+}
+
+static bool allows(enum policy_who who, const struct policy_names *names, bool member,
+		   struct slice user)
 {
 	switch (who) {
 	case POLICY_NOBODY:
@@ -55,7 +65,7 @@ static bool allows(enum policy_who who, bool member, struct slice user)
 	case POLICY_MEMBERS:
 		return member;
 	case POLICY_USERS:
-		return user.n > 0;
+		return user.n > 0 && has_name(names, user);
 	case POLICY_ANYBODY:
 		return true;
 	}
@@ -65,7 +75,7 @@ static bool allows(enum policy_who who, bool member, struct slice user)
 bool policy_allows(const struct policy_room *rule, enum policy_action action, bool member,
 		   struct slice user)
 {
-	return rule && allows(rule->may[action], member, user);
+	return rule && allows(rule->may[action], &rule->named[action], member, user);
 }
 
 const struct policy_queue *policy_find_queue(const struct policy_queue *queues, size_t n,
@@ -81,7 +91,7 @@ const struct policy_queue *policy_find_queue(const struct policy_queue *queues, 
 bool policy_allows_queue(const struct policy_queue *rule, enum policy_queue_action action,
 			 struct slice user)
 {
-	return rule && allows(rule->may[action], false, user);
+	return rule && allows(rule->may[action], &rule->named[action], false, user);
 }
 
 bool policy_event_ok(const struct policy_room *rule, struct slice event)

@@ -20,6 +20,13 @@ enum policy_who {
 	POLICY_ANYBODY,
 };
 
+/* Which users POLICY_USERS means: those whose name one of the patterns matches, in which
+ * `*` is any run of characters. None: all users. */
+struct policy_names {
+	char **patterns;
+	size_t n;
+};
+
 enum policy_action { POLICY_JOIN, POLICY_EMIT, POLICY_LIST, POLICY_ACTIONS };
 
 struct policy_room {
@@ -27,6 +34,7 @@ struct policy_room {
 	 * (a socket without one matches no such pattern). */
 	char *match;
 	enum policy_who may[POLICY_ACTIONS];
+	struct policy_names named[POLICY_ACTIONS];
 	char **events; /* names of events that may be emitted; none: any */
 	size_t events_n;
 	bool stamp;    /* events carry {from, user, at} as their last argument */
@@ -70,6 +78,7 @@ enum policy_queue_action { POLICY_PUSH, POLICY_CONSUME, POLICY_QUEUE_ACTIONS };
 struct policy_queue {
 	char *match; /* as of a room */
 	enum policy_who may[POLICY_QUEUE_ACTIONS];
+	struct policy_names named[POLICY_QUEUE_ACTIONS];
 #define POLICY_QUEUE_FIELD_(field, key, unit, min, max, def, help) uint64_t field;
 	POLICY_QUEUE_TABLE(POLICY_QUEUE_FIELD_)
 #undef POLICY_QUEUE_FIELD_

@@ -204,6 +204,8 @@ static bool is_orderly(enum conn_close reason)
 {
 	switch (reason) {
 	case CONN_CLOSE_SERVER:
+	case CONN_CLOSE_TAKEN:
+	case CONN_CLOSE_MISSED:
 	case CONN_CLOSE_SHUTDOWN:
 	case CONN_CLOSE_BACKEND_AWAY:
 	case CONN_CLOSE_CONNECT_TIMEOUT:

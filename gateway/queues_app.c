@@ -21,11 +21,10 @@ struct request {
 
 /* What is needed to answer a push later, when the socket may be gone. */
 struct pending {
-	struct namespace *ns;
 	struct metrics_queue *counts;
 	bool wants_ack;
 	uint64_t ack_id;
-	char sid[ID_LEN];
+	struct socket_ref socket;
 };
 
 static const struct {
@@ -145,8 +144,8 @@ static bool read_options(const struct request *r, struct slice options,
 static void on_pushed(void *arg, enum err err, const struct queue_reply *reply)
 {
 	struct pending *p = arg;
-	struct node *n = p->ns->node;
-	struct socket *s = table_get(&p->ns->sockets, slice_of(p->sid, ID_LEN));
+	struct node *n = p->socket.ns->node;
+	struct socket *s = socket_get(&p->socket);
 	msgpack_packer pk;
 	char id[24];
 	int len;
@@ -164,7 +163,7 @@ static void on_pushed(void *arg, enum err err, const struct queue_reply *reply)
 		mp_pack_str(&pk, slice_of(id, (size_t)len));
 		answer_send(s, p->ack_id);
 	}
-	socket_end(p->ns, slice_of(p->sid, ID_LEN));
+	socket_end(&p->socket);
 	free(p);
 }
 
@@ -187,12 +186,10 @@ static void send_push(const struct request *r, const struct push_options *o,
 	struct pending *p = mem_zalloc(1, sizeof(*p));
 	struct buf key = BUF_INIT;
 
-	p->ns = s->ns;
 	p->counts = queue_feeds_counts(r->feeds, r->rule);
 	p->wants_ack = r->event->wants_ack;
 	p->ack_id = r->event->ack_id;
-	memcpy(p->sid, s->id, ID_LEN);
-	socket_begin(s);
+	p->socket = socket_begin(s);
 	put_key(&key, s, o->key);
 	adapter_queue(s->ns->node->adapter,
 		      &(struct queue_request){.op = QUEUE_PUSH,

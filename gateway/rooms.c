@@ -5,6 +5,7 @@
 
 #include "gateway/conn.h"
 #include "gateway/node.h"
+#include "gateway/recovery.h"
 #include "proto/mem.h"
 
 /* A join under way. It waits in room->ops for the subscription, or in node->room_ops for
@@ -15,10 +16,13 @@ struct room_op {
 	struct socket
 		*socket; /* NULL: closed meanwhile; only the adapter still knows us */
 	struct room *room;
-	bool presence, announce, asked_presence;
+	unsigned flags;
+	bool asked;   /* the adapter will call back */
 	bool entered; /* it made the socket a member, which was none before */
 	bool prepare; /* the room is only to be live until rooms_enter */
 	bool told;    /* `done` was called */
+	size_t history;
+	uint64_t count;
 	room_join_fn *done;
 	void *arg;
 };
@@ -48,14 +52,15 @@ static void drop_if_unused(struct room *r)
 	room_free(r);
 }
 
-static void add_member(struct room *r, struct socket *s, bool presence, bool announce)
+static void add_member(struct room *r, struct socket *s, unsigned flags)
 {
 	struct member *m = mem_zalloc(1, sizeof(*m));
 
 	m->socket = s;
 	m->room = r;
-	m->presence = presence;
-	m->announce = announce;
+	m->presence = flags & RECOVERY_PRESENCE;
+	m->announce = flags & RECOVERY_ANNOUNCE;
+	m->invited = flags & RECOVERY_INVITED;
 	m->index = r->n;
 	if (r->n == r->cap) {
 		r->cap = r->cap ? r->cap * 2 : 1;
@@ -85,27 +90,31 @@ static void remove_member(struct member *m)
 	drop_if_unused(r);
 }
 
+static void remove_presence(const struct room *r, const struct socket *s)
+{
+	struct adapter_member who = adapter_member_of(s);
+
+	adapter_presence_remove(r->ns->node->adapter, r->ns->name, r->name, &who, NULL,
+				NULL);
+}
+
 void room_leave(struct member *m)
 {
-	struct room *r = m->room;
-	struct adapter_member who = adapter_member_of(m->socket);
-
 	if (m->presence)
-		adapter_presence_remove(r->ns->node->adapter, r->ns->name, r->name, &who,
-					NULL, NULL);
+		remove_presence(m->room, m->socket);
 	remove_member(m);
 }
 
 /* --- joining --- */
 
-static void finish(struct room_op *op, enum err err, uint64_t count)
+static void finish(struct room_op *op, enum err err, const struct room_joined *joined)
 {
 	struct socket *s = op->socket;
 
 	list_remove(&op->of_socket);
 	op->socket = NULL;
 	if (s && !op->told)
-		op->done(op->arg, s, err, count);
+		op->done(op->arg, s, err, joined);
 }
 
 /* The room stays valid for the caller, who drops it if it is unused. */
@@ -116,21 +125,53 @@ static void op_free(struct room_op *op)
 	free(op);
 }
 
-static void on_presence_added(void *arg, enum err err, uint64_t count)
+/* The end of it, from the adapter. A join again that fails leaves the membership from
+ * before as it was. */
+static void settle(struct room_op *op, enum err err, const struct room_joined *joined)
 {
-	struct room_op *op = arg;
 	struct room *r = op->room;
+	struct socket *s = op->socket;
 
-	/* A join again that fails leaves the membership from before as it was. */
-	if (op->socket && err != ERR_OK && op->entered) {
-		struct member *m = room_member(op->socket, r->name);
+	if (s && err != ERR_OK && op->entered) {
+		struct member *m = room_member(s, r->name);
 
 		if (m)
 			room_leave(m);
+		else if (op->flags & RECOVERY_PRESENCE)
+			remove_presence(r, s);
 	}
-	finish(op, err, count);
+	finish(op, err, joined);
 	op_free(op);
 	drop_if_unused(r);
+}
+
+/* In the order of messages: from here on what is published is for the socket. */
+static void on_recorded(void *arg, enum err err, const struct session_reply *reply)
+{
+	struct room_op *op = arg;
+	struct room_joined joined = {.count = op->count};
+
+	if (err == ERR_OK && op->socket) {
+		joined.history = reply->messages;
+		joined.history_n = reply->messages_n;
+		if (!room_member(op->socket, op->room->name))
+			add_member(op->room, op->socket, op->flags);
+	} else if (op->socket && recovery_is_void(op->socket, err)) {
+		err = ERR_UNAVAILABLE;
+	}
+	settle(op, err, &joined);
+}
+
+static void on_presence_added(void *arg, enum err err, uint64_t count)
+{
+	struct room_op *op = arg;
+
+	op->count = count;
+	if (err == ERR_OK && op->socket && op->socket->recovery)
+		recovery_join(op->socket, op->room->name, op->flags, op->history,
+			      on_recorded, op);
+	else
+		settle(op, err, &(struct room_joined){.count = count});
 }
 
 /* The subscription is live. */
@@ -138,24 +179,28 @@ static void enter(struct room_op *op)
 {
 	struct room *r = op->room;
 	struct adapter_member who = adapter_member_of(op->socket);
+	bool recorded = op->socket->recovery != NULL;
 
 	list_remove(&op->of_room);
 	if (op->prepare) {
 		op->told = true;
-		op->done(op->arg, op->socket, ERR_OK, 0);
+		op->done(op->arg, op->socket, ERR_OK, &(struct room_joined){0});
 		return;
 	}
 	op->entered = !room_member(op->socket, r->name);
-	if (op->entered)
-		add_member(r, op->socket, op->presence, op->announce);
-	if (op->presence) {
-		op->asked_presence = true;
+	if (op->entered && !recorded)
+		add_member(r, op->socket, op->flags);
+	op->asked = recorded || op->flags & RECOVERY_PRESENCE;
+	if (op->flags & RECOVERY_PRESENCE) {
 		adapter_presence_add(r->ns->node->adapter, r->ns->name, r->name, &who,
 				     on_presence_added, op);
-		return;
+	} else if (recorded) {
+		recovery_join(op->socket, r->name, op->flags, op->history, on_recorded,
+			      op);
+	} else {
+		finish(op, ERR_OK, &(struct room_joined){0});
+		op_free(op);
 	}
-	finish(op, ERR_OK, 0);
-	op_free(op);
 }
 
 static void on_subscribed(void *arg, enum err err);
@@ -175,7 +220,7 @@ static void not_subscribed(struct room *r, enum err err)
 	while ((l = list_pop(&failed))) {
 		struct room_op *op = container_of(l, struct room_op, of_room);
 
-		finish(op, err, 0);
+		finish(op, err, NULL);
 		op_free(op);
 	}
 	if (list_empty(&r->ops))
@@ -242,8 +287,8 @@ static void begin(struct socket *s, const struct room_join *join, bool prepare)
 	op->socket = s;
 	op->room = room_of(s->ns, join->room);
 	op->room->ops_n++;
-	op->presence = join->presence;
-	op->announce = join->announce;
+	op->flags = join->flags;
+	op->history = join->history;
 	op->done = join->done;
 	op->arg = join->arg;
 	op->prepare = prepare;
@@ -271,8 +316,8 @@ void rooms_enter(struct socket *s)
 
 		assert(op->prepare && op->told);
 		if (!room_member(s, op->room->name))
-			add_member(op->room, s, op->presence, op->announce);
-		finish(op, ERR_OK, 0);
+			add_member(op->room, s, op->flags);
+		finish(op, ERR_OK, NULL);
 		op_free(op);
 	}
 }
@@ -311,9 +356,12 @@ static void end_ops(struct socket *s)
 		struct room_op *op = container_of(l, struct room_op, of_socket);
 		struct room *r = op->room;
 
-		finish(op, ERR_CLOSED, 0);
-		if (op->asked_presence)
-			continue; /* freed by on_presence_added */
+		if (op->asked && op->entered && op->flags & RECOVERY_PRESENCE &&
+		    !room_member(s, r->name))
+			remove_presence(r, s);
+		finish(op, ERR_CLOSED, NULL);
+		if (op->asked)
+			continue; /* freed when the adapter calls back */
 		list_remove(&op->of_room);
 		op_free(op);
 		drop_if_unused(r);

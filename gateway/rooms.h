@@ -18,6 +18,7 @@ struct member {
 	uint32_t index; /* in room->members */
 	bool presence;	/* listed by the adapter */
 	bool announce;	/* others hear of its leaving */
+	bool invited;	/* by a backend, whatever the policy says */
 };
 
 enum room_state { ROOM_SUBSCRIBING, ROOM_LIVE };
@@ -32,20 +33,29 @@ struct room {
 	struct link ops; /* joins that wait for the subscription */
 };
 
-/* How a join ended. `count`: members in the cluster, 0 unless presence is kept.
- * ERR_CLOSED: the socket is closing; ERR_UNAVAILABLE: the backend was away for too long.
- */
-typedef void room_join_fn(void *arg, struct socket *s, enum err err, uint64_t count);
+struct room_joined {
+	uint64_t count; /* members in the cluster, 0 unless presence is kept */
+	const struct slice *history; /* cluster messages, oldest first */
+	size_t history_n;
+};
+
+/* How a join ended. ERR_CLOSED: the socket is closing; ERR_UNAVAILABLE: the backend was
+ * away for too long. `joined` is NULL on error. */
+typedef void room_join_fn(void *arg, struct socket *s, enum err err,
+			  const struct room_joined *joined);
 
 struct room_join {
-	struct slice room; /* not of an id's shape */
-	bool presence, announce;
+	struct slice room;  /* not of an id's shape */
+	unsigned flags;	    /* enum recovery_flags, with recovery or without */
+	size_t history;	    /* the last events of the room; with recovery only */
 	room_join_fn *done; /* once; never inside room_join */
 	void *arg;
 };
 
 /* Put `s` into a room: subscription confirmed, then member, then presence, then `done`.
- * Of a socket that is in it already only the presence is said again, for the count. */
+ * With recovery the join is recorded after the presence, and the socket is a member from
+ * the number on that was drawn for it, in which moment `done` runs. Of a socket that is
+ * in it already only the presence and the record are said again. */
 void room_join(struct socket *s, const struct room_join *join);
 /* For a socket that comes from another node: as room_join, but it becomes a member only
  * with rooms_enter, when `done` has said of all its rooms that they are live, and

@@ -5,6 +5,7 @@
 
 #include "gateway/conn.h"
 #include "gateway/node.h"
+#include "gateway/recovery.h"
 #include "gateway/rooms.h"
 #include "proto/mem.h"
 
@@ -14,6 +15,7 @@ enum {
 	/* So many members of a page count as one more packet: a short question would
 	 * otherwise buy a long answer. */
 	MEMBERS_PER_PACKET = 10,
+	HISTORY_PER_PACKET = 10, /* likewise */
 };
 
 /* A built-in event being handled. */
@@ -28,11 +30,10 @@ struct request {
 
 /* What is needed to answer later, when the socket may be gone. */
 struct pending {
-	struct namespace *ns;
-	bool wants_ack, announce, presence;
+	bool wants_ack, announce, presence, history;
 	uint64_t ack_id;
 	size_t room_n;
-	char sid[ID_LEN];
+	struct socket_ref socket;
 	uint8_t room[];
 };
 
@@ -78,6 +79,8 @@ static enum rooms_error error_of(enum err err)
 		return ROOMS_ERROR_FULL;
 	if (err == ERR_UNCONFIRMED)
 		return ROOMS_ERROR_UNCONFIRMED;
+	if (err == ERR_TOO_MANY)
+		return ROOMS_ERROR_TOO_MANY;
 	return ROOMS_ERROR_UNAVAILABLE;
 }
 
@@ -114,33 +117,25 @@ static struct pending *pending_new(const struct request *r)
 {
 	struct pending *p = mem_zalloc(1, sizeof(*p) + r->room.n);
 
-	p->ns = r->socket->ns;
 	p->wants_ack = r->event->wants_ack;
 	p->ack_id = r->event->ack_id;
 	p->announce = r->rule->announce;
 	p->presence = r->rule->presence;
-	memcpy(p->sid, r->socket->id, ID_LEN);
 	p->room_n = r->room.n;
 	memcpy(p->room, r->room.p, r->room.n);
-	socket_begin(r->socket);
+	p->socket = socket_begin(r->socket);
 	return p;
 }
 
 static void pending_free(struct pending *p)
 {
-	socket_end(p->ns, slice_of(p->sid, ID_LEN));
+	socket_end(&p->socket);
 	free(p);
 }
 
 static struct slice pending_room(const struct pending *p)
 {
 	return slice_of(p->room, p->room_n);
-}
-
-/* NULL: it is gone. */
-static struct socket *pending_socket(const struct pending *p)
-{
-	return table_get(&p->ns->sockets, slice_of(p->sid, ID_LEN));
 }
 
 /* --- announcements --- */
@@ -174,7 +169,7 @@ static void announce(struct namespace *ns, struct slice room, struct slice event
 	b.rooms = &room;
 	b.except = &sid;
 	b.data = buf_view(&data);
-	adapter_publish(ns->node->adapter, &b, on_announced, ns->node);
+	namespace_publish(ns, &b, on_announced, ns->node);
 	buf_deinit(&data);
 }
 
@@ -190,25 +185,63 @@ void rooms_app_on_member_lost(struct namespace *ns, struct slice room,
 
 /* --- room:join --- */
 
-static void on_joined(void *arg, struct socket *s, enum err err, uint64_t count)
+/* Did this event go to all that were in the room? Others are not for who comes later. */
+static bool is_history(const struct cluster_broadcast *b)
 {
-	struct pending *p = arg;
-	struct node *n = p->ns->node;
+	return b->rooms_n == 1 && b->except_n == 0;
+}
+
+/* Each as [event, …arguments]. */
+static void pack_history(msgpack_packer *pk, const struct room_joined *joined)
+{
+	struct cluster_rooms rooms = {0};
+	struct cluster_broadcast b;
+	struct buf events = BUF_INIT;
+	size_t count = 0;
+
+	for (size_t i = 0; i < joined->history_n; i++) {
+		if (cluster_decode(joined->history[i], &rooms, &b) != ERR_OK ||
+		    !is_history(&b))
+			continue;
+		buf_slice(&events, b.data);
+		count++;
+	}
+	msgpack_pack_array(pk, count);
+	mp_pack_raw(pk, buf_view(&events));
+	buf_deinit(&events);
+	cluster_rooms_deinit(&rooms);
+}
+
+static void answer_joined(struct socket *s, const struct pending *p,
+			  const struct room_joined *joined)
+{
 	msgpack_packer pk;
 
+	answer_begin(p->socket.ns->node, &pk,
+		     1u + (p->presence ? 1u : 0u) + (p->history ? 1u : 0u));
+	mp_pack_str(&pk, SLICE_LIT("room"));
+	mp_pack_str(&pk, pending_room(p));
+	if (p->presence) {
+		mp_pack_str(&pk, SLICE_LIT("count"));
+		msgpack_pack_uint64(&pk, joined->count);
+	}
+	if (p->history) {
+		mp_pack_str(&pk, SLICE_LIT("history"));
+		pack_history(&pk, joined);
+	}
+	answer_send(s, p->ack_id);
+}
+
+static void on_joined(void *arg, struct socket *s, enum err err,
+		      const struct room_joined *joined)
+{
+	struct pending *p = arg;
+
 	if (err == ERR_OK) {
-		if (p->wants_ack) {
-			answer_begin(n, &pk, p->presence ? 2 : 1);
-			mp_pack_str(&pk, SLICE_LIT("room"));
-			mp_pack_str(&pk, pending_room(p));
-			if (p->presence) {
-				mp_pack_str(&pk, SLICE_LIT("count"));
-				msgpack_pack_uint64(&pk, count);
-			}
-			answer_send(s, p->ack_id);
-		}
+		if (p->wants_ack)
+			answer_joined(s, p, joined);
 		if (p->announce)
-			announce(p->ns, pending_room(p), SLICE_LIT("room:joined"),
+			announce(p->socket.ns, pending_room(p), SLICE_LIT("room:joined"),
 				 socket_id(s), socket_user(s));
 	} else if (err != ERR_CLOSED) {
 		answer_error(s, p->wants_ack, p->ack_id, error_of(err), NULL);
@@ -217,15 +250,36 @@ static void on_joined(void *arg, struct socket *s, enum err err, uint64_t count)
 	conn_release(s->conn);
 }
 
-/* The option {history: n} of later versions. Who asks for it must not believe to have got
- * everything. */
-static bool wants_history(const struct request *r)
+/* The option {history: n}. False: refused. */
+static bool read_history(const struct request *r, size_t *n)
 {
 	struct mp_cursor args = r->args;
-	struct slice options, history;
+	struct slice options, value;
+	int64_t history = 0;
 
-	return r->args_n && mp_take(&args, &options) == ERR_OK &&
-	       mp_map_get(options, SLICE_LIT("history"), &history) == ERR_OK;
+	*n = 0;
+	if (!r->args_n || mp_take(&args, &options) != ERR_OK ||
+	    mp_map_get(options, SLICE_LIT("history"), &value) != ERR_OK)
+		return true;
+	if (mp_get_int(value, 0, SESSION_HISTORY_MAX, &history) != ERR_OK) {
+		refuse(r, ROOMS_ERROR_BAD_REQUEST,
+		       "room:join takes a room and {history: 0 to 1000}");
+		return false;
+	}
+	if (history && !r->socket->recovery) {
+		refuse(r, ROOMS_ERROR_BAD_REQUEST,
+		       "rooms keep a history only in namespaces with recovery, for "
+		       "clients of Engine.IO 4");
+		return false;
+	}
+	*n = (size_t)history;
+	return true;
+}
+
+static unsigned flags_of(const struct policy_room *rule)
+{
+	return (rule && rule->presence ? RECOVERY_PRESENCE : 0u) |
+	       (rule && rule->announce ? RECOVERY_ANNOUNCE : 0u);
 }
 
 /* What the client sends next waits until the join is done, so that a join and an emit in
@@ -235,17 +289,15 @@ static void join(const struct request *r)
 	struct socket *s = r->socket;
 	bool member = room_member(s, r->room) != NULL;
 	struct pending *p;
+	size_t history;
 
 	if (id_is(r->room)) {
 		refuse(r, ROOMS_ERROR_RESERVED,
 		       "a room named like a socket id is that socket's own");
 		return;
 	}
-	if (wants_history(r)) {
-		refuse(r, ROOMS_ERROR_BAD_REQUEST,
-		       "rooms keep no history in this version");
+	if (!read_history(r, &history))
 		return;
-	}
 	if (!policy_allows(r->rule, POLICY_JOIN, member, socket_user(s))) {
 		refuse(r, ROOMS_ERROR_NOT_ALLOWED, NULL);
 		return;
@@ -256,21 +308,48 @@ static void join(const struct request *r)
 	}
 	p = pending_new(r);
 	p->announce &= !member;
+	p->history = history > 0;
+	conn_charge(s->conn, (uint32_t)(history / HISTORY_PER_PACKET));
 	conn_hold(s->conn);
 	room_join(s, &(struct room_join){.room = r->room,
-					 .presence = r->rule->presence,
-					 .announce = r->rule->announce,
+					 .flags = flags_of(r->rule),
+					 .history = history,
 					 .done = on_joined,
 					 .arg = p});
 }
 
 /* --- room:leave --- */
 
+static void answer_left(struct socket *s, struct slice room, uint64_t ack_id)
+{
+	msgpack_packer pk;
+
+	answer_begin(s->ns->node, &pk, 1);
+	mp_pack_str(&pk, SLICE_LIT("room"));
+	mp_pack_str(&pk, room);
+	answer_send(s, ack_id);
+}
+
+/* It is on record: not even after a crash of this node anything of the room follows. */
+static void on_leave_recorded(void *arg, enum err err, const struct session_reply *reply)
+{
+	struct pending *p = arg;
+	struct socket *s = socket_get(&p->socket);
+
+	(void)reply;
+	if (s && err != ERR_OK && recovery_is_void(s, err))
+		err = ERR_UNAVAILABLE;
+	if (s && err == ERR_OK && p->wants_ack)
+		answer_left(s, pending_room(p), p->ack_id);
+	else if (s && err != ERR_OK)
+		answer_error(s, p->wants_ack, p->ack_id, error_of(err), NULL);
+	pending_free(p);
+}
+
 static void leave(const struct request *r)
 {
 	struct socket *s = r->socket;
 	struct member *m = room_member(s, r->room);
-	msgpack_packer pk;
 	bool announced;
 
 	if (!m) {
@@ -279,12 +358,10 @@ static void leave(const struct request *r)
 	}
 	announced = m->announce;
 	room_leave(m);
-	if (r->event->wants_ack) {
-		answer_begin(s->ns->node, &pk, 1);
-		mp_pack_str(&pk, SLICE_LIT("room"));
-		mp_pack_str(&pk, r->room);
-		answer_send(s, r->event->ack_id);
-	}
+	if (s->recovery)
+		recovery_leave(s, r->room, on_leave_recorded, pending_new(r));
+	else if (r->event->wants_ack)
+		answer_left(s, r->room, r->event->ack_id);
 	if (announced)
 		announce(s->ns, r->room, SLICE_LIT("room:left"), socket_id(s),
 			 socket_user(s));
@@ -295,8 +372,8 @@ static void leave(const struct request *r)
 static void on_published(void *arg, enum err err)
 {
 	struct pending *p = arg;
-	struct node *n = p->ns->node;
-	struct socket *s = pending_socket(p);
+	struct node *n = p->socket.ns->node;
+	struct socket *s = socket_get(&p->socket);
 	msgpack_packer pk;
 
 	if (err != ERR_OK && !p->wants_ack)
@@ -382,7 +459,7 @@ static void emit(const struct request *r)
 	if (r->rule->stamp)
 		pack_stamp(&pk, s);
 	b.data = buf_view(&n->encode);
-	adapter_publish(n->adapter, &b, on_published, pending_new(r));
+	namespace_publish(s->ns, &b, on_published, pending_new(r));
 }
 
 /* --- room:members --- */
@@ -406,11 +483,11 @@ static void on_listed(void *arg, enum err err, uint64_t count,
 		      const struct adapter_member *members, size_t n, bool more)
 {
 	struct pending *p = arg;
-	struct socket *s = pending_socket(p);
+	struct socket *s = socket_get(&p->socket);
 	msgpack_packer pk;
 
 	if (s && err == ERR_OK && p->wants_ack) {
-		answer_begin(p->ns->node, &pk, 4);
+		answer_begin(p->socket.ns->node, &pk, 4);
 		mp_pack_str(&pk, SLICE_LIT("room"));
 		mp_pack_str(&pk, pending_room(p));
 		mp_pack_str(&pk, SLICE_LIT("count"));
@@ -552,6 +629,8 @@ static void on_disconnect(void *app, struct socket *s, const char *reason)
 
 	(void)app;
 	(void)reason;
+	if (s->recovery && s->recovery->over) /* it goes on elsewhere */
+		return;
 	list_each(l, tmp, &s->members)
 	{
 		struct member *m = container_of(l, struct member, of_socket);
@@ -571,11 +650,67 @@ static void close_app(void *app)
 	(void)app;
 }
 
+/* One that comes back is in its rooms already; others have heard that it left. */
 static void on_connect(void *app, struct socket *s, struct slice auth)
 {
 	(void)app;
-	(void)s;
 	(void)auth;
+	if (!s->recovery || !s->recovery->parked)
+		return;
+	for (struct link *l = s->members.next; l != &s->members; l = l->next) {
+		const struct member *m = container_of(l, struct member, of_socket);
+
+		if (m->announce)
+			announce(s->ns, m->room->name, SLICE_LIT("room:joined"),
+				 socket_id(s), socket_user(s));
+	}
+}
+
+/* --- what backends want --- */
+
+static void on_invited(void *arg, struct socket *s, enum err err,
+		       const struct room_joined *joined)
+{
+	struct buf *room = arg;
+
+	(void)joined;
+	if (err == ERR_OK && room_member(s, buf_view(room))->announce)
+		announce(s->ns, buf_view(room), SLICE_LIT("room:joined"), socket_id(s),
+			 socket_user(s));
+	buf_deinit(room);
+	free(room);
+}
+
+void rooms_app_join(struct socket *s, struct slice room)
+{
+	const struct namespace *ns = s->ns;
+	const struct policy_room *rule =
+		policy_find(ns->config->rooms, ns->config->rooms_n, room, socket_user(s));
+	struct buf *name;
+
+	if (!room.n || id_is(room) || room.n > ns->node->config->max_room_name ||
+	    room_member(s, room))
+		return;
+	name = mem_zalloc(1, sizeof(*name));
+	buf_slice(name, room);
+	room_join(s, &(struct room_join){.room = room,
+					 .flags = flags_of(rule) | RECOVERY_INVITED,
+					 .done = on_invited,
+					 .arg = name});
+}
+
+void rooms_app_leave(struct socket *s, struct slice room)
+{
+	struct member *m = room_member(s, room);
+
+	if (!m)
+		return;
+	if (s->recovery)
+		recovery_leave(s, room, NULL, NULL);
+	if (m->announce)
+		leave_aloud(m);
+	else
+		room_leave(m);
 }
 
 const struct app_ops rooms_app = {

@@ -33,4 +33,8 @@ extern const struct app_ops rooms_app;
 void rooms_app_on_member_lost(struct namespace *ns, struct slice room,
 			      const struct adapter_member *m);
 
+/* A backend wants the socket in a room, whatever the policy says, or out of it. */
+void rooms_app_join(struct socket *s, struct slice room);
+void rooms_app_leave(struct socket *s, struct slice room);
+
 #endif

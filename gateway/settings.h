@@ -111,6 +111,18 @@
 	  "Queues one socket may consume from at once")                                   \
 	X(INT, queue_poll_ms, "queuePoll", MS, 100, 3600000, "30s", NULL,                 \
 	  "How often a node looks into a queue of which it heard nothing")                \
+	X(INT, recovery_window_ms, "recoveryWindow", MS, 1000, 86400000, "2m", NULL,      \
+	  "How long a client may be away and still get what it missed, in namespaces with recovery: true (maxDisconnectionDuration of Socket.IO)") \
+	X(INT, log_events, "logEvents", COUNT, 1, 1000000, "1000", NULL,                  \
+	  "Events of one room that are kept for clients that are away; if more come within recoveryWindow, some clients are told that they missed events") \
+	X(INT, log_bytes, "logBytes", BYTES, 1024, 1073741824, "1MB", NULL,               \
+	  "Bytes they may have together")                                                 \
+	X(INT, namespace_log_events, "namespaceLogEvents", COUNT, 1, 1000000, "10000", NULL, \
+	  "Likewise for the events of a namespace that go to all or to several rooms")    \
+	X(INT, namespace_log_bytes, "namespaceLogBytes", BYTES, 1024, 1073741824, "16MB", NULL, \
+	  "Bytes they may have together")                                                 \
+	X(INT, recent_bytes, "recentBytes", BYTES, 65536, 1073741824, "16MB", NULL,       \
+	  "Bytes of the latest events of all rooms that Redis keeps for nodes whose connection was cut; after a longer cut their clients reconnect instead") \
 	X(INT, event_rate, "eventRate", COUNT, 0, 1000000, "1000", NULL,                  \
 	  "Packets per second one connection may send for long (twice as many in a burst); a faster one is read more slowly; 0: no limit") \
 	X(INT, outbox_bytes_max, "outboxMax", BYTES, 65536, 1073741824, "4MB", NULL,      \

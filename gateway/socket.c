@@ -7,6 +7,7 @@
 #include "gateway/log.h"
 #include "gateway/namespace.h"
 #include "gateway/node.h"
+#include "gateway/recovery.h"
 #include "gateway/rooms.h"
 #include "proto/mem.h"
 
@@ -36,10 +37,11 @@ static enum err send_packet(struct socket *s, const struct sio_packet *packet)
 	return ERR_OK;
 }
 
-static void send_connected(struct socket *s)
+void socket_send_connected(struct socket *s)
 {
 	struct sio_packet packet = {.type = SIO_CONNECT, .nsp = s->ns->name};
 	struct buf *b = &s->ns->node->encode;
+	char pid[PID_LEN];
 	msgpack_packer pk;
 	enum err err;
 
@@ -47,9 +49,14 @@ static void send_connected(struct socket *s)
 	if (s->conn->version != 3) {
 		buf_clear(b);
 		mp_packer(&pk, b);
-		msgpack_pack_map(&pk, 1);
+		msgpack_pack_map(&pk, s->recovery ? 2 : 1);
 		mp_pack_str(&pk, SLICE_LIT("sid"));
 		mp_pack_str(&pk, socket_id(s));
+		if (s->recovery) {
+			recovery_pid(s, pid);
+			mp_pack_str(&pk, SLICE_LIT("pid"));
+			mp_pack_str(&pk, slice_of(pid, PID_LEN));
+		}
 		packet.data = buf_view(b);
 	}
 	err = send_packet(s, &packet);
@@ -70,6 +77,7 @@ struct socket *socket_arrive(struct conn *c, struct namespace *ns, struct slice 
 	link_init(&s->members);
 	link_init(&s->ops);
 	link_init(&s->acks);
+	s->serial = ns->node->sockets_made++;
 	memcpy(s->id, id.p, ID_LEN);
 	s->conn_next = c->sockets;
 	c->sockets = s;
@@ -98,7 +106,16 @@ void socket_open(struct conn *c, struct namespace *ns, char *user, uint64_t expi
 		node_new_id(ns->node, id);
 	s = socket_arrive(c, ns, slice_of(id, ID_LEN), user, expires_ms);
 	socket_enter(s);
-	send_connected(s);
+	if (recovery_applies(c, ns))
+		recovery_begin(s);
+	socket_send_connected(s);
+	socket_introduce(s, auth);
+}
+
+void socket_introduce(struct socket *s, struct slice auth)
+{
+	const struct namespace *ns = s->ns;
+
 	for (size_t i = 0; i < ns->apps_n && !s->closing; i++)
 		ns->apps[i]->ops->on_connect(ns->apps[i]->state, s, auth);
 }
@@ -151,6 +168,7 @@ void socket_close(struct socket *s, const char *reason)
 		finish_ack(container_of(l, struct ack, of_socket), ERR_CLOSED,
 			   SLICE_EMPTY);
 	rooms_on_socket_closed(s);
+	recovery_on_closed(s);
 	forget(s);
 }
 
@@ -177,15 +195,31 @@ void socket_drop(struct socket *s)
 	forget(s);
 }
 
-void socket_begin(struct socket *s)
+struct socket_ref socket_ref(const struct socket *s)
+{
+	struct socket_ref ref = {.ns = s->ns, .serial = s->serial};
+
+	memcpy(ref.id, s->id, ID_LEN);
+	return ref;
+}
+
+struct socket *socket_get(const struct socket_ref *ref)
+{
+	struct socket *s = table_get(&ref->ns->sockets, slice_of(ref->id, ID_LEN));
+
+	return s && s->serial == ref->serial ? s : NULL;
+}
+
+struct socket_ref socket_begin(struct socket *s)
 {
 	s->begun++;
 	assert(s->begun);
+	return socket_ref(s);
 }
 
-void socket_end(struct namespace *ns, struct slice id)
+void socket_end(const struct socket_ref *ref)
 {
-	struct socket *s = table_get(&ns->sockets, id);
+	struct socket *s = socket_get(ref);
 
 	if (!s)
 		return;
@@ -202,6 +236,7 @@ void sockets_free_dead(struct node *n)
 		struct socket *s = container_of(l, struct socket, members);
 
 		free(s->user);
+		free(s->recovery);
 		free(s);
 	}
 }
@@ -223,7 +258,8 @@ void sockets_check_expiry(struct conn *c)
 {
 	for (struct socket *s = c->sockets, *next; s; s = next) {
 		next = s->conn_next;
-		if (s->expires_ms && env_wall_ms(c->node->env) >= s->expires_ms)
+		if (s->entered && s->expires_ms &&
+		    env_wall_ms(c->node->env) >= s->expires_ms)
 			socket_disconnect(s, "token expired");
 	}
 }
@@ -281,10 +317,21 @@ void socket_on_event(struct socket *s, const struct sio_packet *packet)
 
 enum err socket_emit(struct socket *s, struct slice data)
 {
-	const struct sio_packet packet = {
-		.type = SIO_EVENT, .nsp = s->ns->name, .data = data};
+	struct sio_packet packet = {.type = SIO_EVENT, .nsp = s->ns->name, .data = data};
+	struct buf with_offset = BUF_INIT;
+	struct slice offset;
+	enum err err;
 
-	return send_packet(s, &packet);
+	if (s->missed)
+		return ERR_OK;
+	if (s->recovery && recovery_needs_offset(data)) {
+		adapter_position(s->ns->node->adapter, &offset);
+		recovery_put_offset(data, offset, &with_offset);
+		packet.data = buf_view(&with_offset);
+	}
+	err = send_packet(s, &packet);
+	buf_deinit(&with_offset);
+	return err;
 }
 
 enum err socket_ack(struct socket *s, uint64_t ack_id, struct slice data)

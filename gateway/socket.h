@@ -15,22 +15,34 @@ struct app;
 struct conn;
 struct namespace;
 struct node;
+struct recovery;
 
 struct socket {
 	struct conn *conn;
 	uint64_t mark; /* the last broadcast that met this socket */
 	struct namespace *ns;
-	struct socket *conn_next; /* the conn's next socket */
-	char *user;		  /* NULL: none */
-	uint64_t expires_ms;	  /* wall clock; 0: never */
-	struct link members;	  /* of struct member: the rooms it is in */
-	struct link ops;	  /* of struct room_op: joins under way */
-	struct link acks;	  /* of struct ack: due from the client */
+	struct socket *conn_next;  /* the conn's next socket */
+	struct recovery *recovery; /* NULL: none (recovery.h) */
+	char *user;		   /* NULL: none */
+	uint64_t expires_ms;	   /* wall clock; 0: never */
+	struct link members;	   /* of struct member: the rooms it is in */
+	struct link ops;	   /* of struct room_op: joins under way */
+	struct link acks;	   /* of struct ack: due from the client */
 	uint32_t rooms_n;
-	uint16_t begun; /* answers of applications that are under way */
+	uint32_t serial; /* no other of this node has it */
+	uint16_t begun;	 /* answers of applications that are under way */
 	bool closing;
 	bool entered; /* in the namespace's table */
+	bool missed;  /* it missed events: it gets nothing until it comes back */
 	bool guest;   /* its id is another node's; subscribed to by name */
+	char id[ID_LEN];
+};
+
+/* To find a socket again later, when it may be gone; one that came back is another,
+ * though it has the same id. */
+struct socket_ref {
+	struct namespace *ns;
+	uint32_t serial;
 	char id[ID_LEN];
 };
 
@@ -74,15 +86,21 @@ enum { SOCKET_TAG_MAX = 255 };
 MUST_USE enum err socket_emit_ack(struct socket *s, struct slice data,
 				  uint64_t timeout_ms, struct app *app, struct slice tag);
 
+struct socket_ref socket_ref(const struct socket *s);
+/* NULL: it is gone. */
+struct socket *socket_get(const struct socket_ref *ref);
 /* An application answers this socket later: it does not move to another node before
- * socket_end, which finds it by its id and does nothing if it is gone. */
-void socket_begin(struct socket *s);
-void socket_end(struct namespace *ns, struct slice id);
+ * socket_end, which does nothing if it is gone. */
+struct socket_ref socket_begin(struct socket *s);
+void socket_end(const struct socket_ref *ref);
 
-/* --- for move_state.c --- */
+/* --- for resume.c and move_state.c --- */
 
-/* A socket that comes from another node; it hears nothing before socket_enter. Takes
- * `user`. */
+/* The CONNECT reply; then that it is here, for applications. */
+void socket_send_connected(struct socket *s);
+void socket_introduce(struct socket *s, struct slice auth);
+/* A socket that comes from another node, or back; it hears nothing before socket_enter.
+ * Takes `user`. */
 struct socket *socket_arrive(struct conn *c, struct namespace *ns, struct slice id,
 			     char *user, uint64_t expires_ms);
 void socket_enter(struct socket *s);

@@ -1,188 +1,41 @@
-#include "gateway/node.h"
 #include "gateway/tool_queue.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "adapter/adapter.h"
-#include "gateway/config.h"
+#include "gateway/tool.h"
 #include "proto/json.h"
 #include "proto/mem.h"
 
 enum {
 	UNDER_WAY_MAX = 64,	/* pushes of lines that are not answered */
 	PROGRESS_LINES = 10000, /* how often it is said how far it is */
-	CODE_FAILED = 1,
-	CODE_WRONG = 2,
-	WAIT_MS = 10000, /* for Redis to answer */
 };
 
-struct tool {
+struct queue_tool {
+	struct tool base;
 	const struct tool_queue_args *a;
-	struct config config;
-	uv_loop_t loop;
-	uv_prepare_t prepare;
-	struct adapter *adapter;
-	size_t under_way;
 	uint64_t pushed, last_id;
 	uint64_t number; /* of the last answer */
-	enum err err;	 /* the first */
-	struct buf log;	 /* the last thing Redis's connection had to say */
-	bool closed;
 };
 
-/* --- what the adapter reports: but for its log nothing is of interest --- */
-
-static void on_message(void *ctx, const struct cluster_broadcast *b)
-{
-	(void)ctx;
-	(void)b;
-}
-
-static void on_told(void *ctx, struct slice from, struct slice bytes)
-{
-	(void)ctx;
-	(void)from;
-	(void)bytes;
-}
-
-static void on_state(void *ctx, bool up, bool gap)
-{
-	(void)ctx;
-	(void)up;
-	(void)gap;
-}
-
-static void on_presence_lost(void *ctx)
-{
-	(void)ctx;
-}
-
-static void on_member_lost(void *ctx, struct slice nsp, struct slice room,
-			   const struct adapter_member *m)
-{
-	(void)ctx;
-	(void)nsp;
-	(void)room;
-	(void)m;
-}
-
-static void on_queue(void *ctx, struct slice queue)
-{
-	(void)ctx;
-	(void)queue;
-}
-
-static void on_log(void *ctx, enum adapter_log_level level, const char *id,
-		   const char *text)
-{
-	struct tool *t = ctx;
-
-	if (level == ADAPTER_LOG_INFO)
-		return;
-	buf_clear(&t->log);
-	buf_printf(&t->log, "%s %s", id, text);
-}
-
-static const struct adapter_events events = {
-	.on_message = on_message,
-	.on_told = on_told,
-	.on_state = on_state,
-	.on_presence_lost = on_presence_lost,
-	.on_member_lost = on_member_lost,
-	.on_queue = on_queue,
-	.on_log = on_log,
-};
-
-static void on_turn(uv_prepare_t *prepare)
-{
-	struct tool *t = prepare->data;
-
-	while (t->adapter && adapter_turn(t->adapter))
-		;
-}
-
-static void on_closed(void *arg)
-{
-	struct tool *t = arg;
-
-	t->adapter = NULL;
-	t->closed = true;
-}
-
-static void open_adapter(struct tool *t)
-{
-	const struct config *c = &t->config;
-	char code[NODE_CODE_LEN + 1] = "";
-	uint8_t random[NODE_CODE_LEN];
-	const struct adapter_options options = {
-		.loop = &t->loop,
-		.env = &env_system,
-		.events = &events,
-		.ctx = t,
-		.node_code = code,
-		.publish_waiting_bytes_max = c->publish_waiting_bytes_max,
-		.publish_wait_ms_max = WAIT_MS,
-		.presence_lease_ms = c->presence_lease_ms,
-	};
-	const struct adapter_redis_options redis = node_redis_options(c);
-
-	env_random(&env_system, random, sizeof(random));
-	id_chars(code, random, NODE_CODE_LEN);
-	uv_loop_init(&t->loop);
-	uv_prepare_init(&t->loop, &t->prepare);
-	t->prepare.data = t;
-	uv_prepare_start(&t->prepare, on_turn);
-	t->adapter = adapter_redis_new(&options, &redis);
-	adapter_open(t->adapter);
-}
-
-static void close_adapter(struct tool *t)
-{
-	adapter_close(t->adapter, on_closed, t);
-	while (!t->closed)
-		uv_run(&t->loop, UV_RUN_NOWAIT);
-	uv_close((uv_handle_t *)&t->prepare, NULL);
-	uv_run(&t->loop, UV_RUN_DEFAULT);
-	uv_loop_close(&t->loop);
-}
-
-/* Until so few requests are under way. */
-static void wait_for(struct tool *t, size_t under_way)
-{
-	while (t->under_way > under_way)
-		uv_run(&t->loop, UV_RUN_ONCE);
-}
-
-static enum err ask(struct tool *t, struct queue_request r, adapter_queue_fn *done)
+static enum err ask(struct queue_tool *t, struct queue_request r, adapter_queue_fn *done)
 {
 	r.queue = slice_str(t->a->words[0]);
-	t->under_way++;
-	adapter_queue(t->adapter, &r, done, t);
-	wait_for(t, 0);
-	return t->err;
+	t->base.under_way++;
+	adapter_queue(t->base.adapter, &r, done, t);
+	tool_wait(&t->base, 0);
+	return t->base.err;
 }
 
-static void answered(struct tool *t, enum err err)
+static int failed(struct queue_tool *t)
 {
-	t->under_way--;
-	if (err != ERR_OK && t->err == ERR_OK)
-		t->err = err;
-}
-
-static int failed(struct tool *t)
-{
-	static const char full[] = "the queue holds as much as it may";
-
-	if (t->err == ERR_TOO_MANY)
-		fprintf(stderr, "gatehouse queue: %s: %s\n", t->a->words[0], full);
-	else
-		fprintf(stderr, "gatehouse queue: %s%s%s\n", err_text(t->err),
-			t->log.n ? ": " : "", t->log.n ? buf_cstr(&t->log) : "");
-	return CODE_FAILED;
+	if (t->base.err != ERR_TOO_MANY)
+		return tool_failed(&t->base, "gatehouse queue");
+	fprintf(stderr, "gatehouse queue: %s: the queue holds as much as it may\n",
+		t->a->words[0]);
+	return TOOL_CODE_FAILED;
 }
 
 /* --- output --- */
@@ -254,10 +107,10 @@ static void message_text(struct buf *out, const struct queue_message *m)
 
 static void on_page(void *arg, enum err err, const struct queue_reply *r)
 {
-	struct tool *t = arg;
+	struct queue_tool *t = arg;
 	struct buf out = BUF_INIT;
 
-	answered(t, err);
+	tool_answered(&t->base, err);
 	for (size_t i = 0; err == ERR_OK && i < r->n; i++) {
 		if (t->a->json)
 			message_json(&out, &r->messages[i]);
@@ -289,14 +142,14 @@ static struct queue_stats last_stats;
 
 static void on_stats(void *arg, enum err err, const struct queue_reply *r)
 {
-	struct tool *t = arg;
+	struct queue_tool *t = arg;
 
-	answered(t, err);
+	tool_answered(&t->base, err);
 	if (err == ERR_OK)
 		last_stats = r->stats;
 }
 
-static int depth(struct tool *t)
+static int depth(struct queue_tool *t)
 {
 	if (!t->a->json)
 		printf("%-24s %10s %10s %10s %10s %10s %12s\n", "queue", "messages",
@@ -305,13 +158,13 @@ static int depth(struct tool *t)
 		const char *queue = t->a->words[i];
 		const struct queue_stats *s = &last_stats;
 
-		t->under_way++;
-		adapter_queue(t->adapter,
+		t->base.under_way++;
+		adapter_queue(t->base.adapter,
 			      &(struct queue_request){.op = QUEUE_STATS,
 						      .queue = slice_str(queue)},
 			      on_stats, t);
-		wait_for(t, 0);
-		if (t->err != ERR_OK)
+		tool_wait(&t->base, 0);
+		if (t->base.err != ERR_OK)
 			return failed(t);
 		if (t->a->json)
 			stats_json(queue, s);
@@ -328,9 +181,9 @@ static int depth(struct tool *t)
 
 static void on_pushed(void *arg, enum err err, const struct queue_reply *r)
 {
-	struct tool *t = arg;
+	struct queue_tool *t = arg;
 
-	answered(t, err);
+	tool_answered(&t->base, err);
 	if (err != ERR_OK)
 		return;
 	t->pushed++;
@@ -340,7 +193,7 @@ static void on_pushed(void *arg, enum err err, const struct queue_reply *r)
 }
 
 /* False: it is no JSON, which was said. */
-static bool push_one(struct tool *t, struct slice payload, const char *where)
+static bool push_one(struct queue_tool *t, struct slice payload, const char *where)
 {
 	struct buf value = BUF_INIT;
 	bool good = t->a->raw || json_to_mp(payload, NULL, &value) == ERR_OK;
@@ -354,8 +207,8 @@ static bool push_one(struct tool *t, struct slice payload, const char *where)
 			where);
 		return false;
 	}
-	t->under_way++;
-	adapter_queue(t->adapter,
+	t->base.under_way++;
+	adapter_queue(t->base.adapter,
 		      &(struct queue_request){
 			      .op = QUEUE_PUSH,
 			      .queue = slice_str(t->a->words[0]),
@@ -368,40 +221,40 @@ static bool push_one(struct tool *t, struct slice payload, const char *where)
 	return true;
 }
 
-static int push_lines(struct tool *t)
+static int push_lines(struct queue_tool *t)
 {
 	char *line = NULL, where[32];
 	size_t cap = 0, lines = 0;
 	bool good = true;
 	ssize_t n;
 
-	while (good && t->err == ERR_OK && (n = getline(&line, &cap, stdin)) >= 0) {
+	while (good && t->base.err == ERR_OK && (n = getline(&line, &cap, stdin)) >= 0) {
 		if (n && line[n - 1] == '\n')
 			n--;
 		snprintf(where, sizeof(where), "line %zu", ++lines);
 		good = push_one(t, slice_of(line, (size_t)n), where);
-		wait_for(t, UNDER_WAY_MAX - 1);
+		tool_wait(&t->base, UNDER_WAY_MAX - 1);
 		if (lines % PROGRESS_LINES == 0)
 			fprintf(stderr, "%" PRIu64 " pushed\n", t->pushed);
 	}
-	wait_for(t, 0);
+	tool_wait(&t->base, 0);
 	free(line);
-	if (t->err != ERR_OK || !good)
+	if (t->base.err != ERR_OK || !good)
 		fprintf(stderr, "gatehouse queue: %" PRIu64 " were pushed before\n",
 			t->pushed);
 	else if (!t->a->json)
 		printf("%" PRIu64 " pushed\n", t->pushed);
-	return t->err != ERR_OK ? failed(t) : good ? 0 : CODE_WRONG;
+	return t->base.err != ERR_OK ? failed(t) : good ? 0 : TOOL_CODE_WRONG;
 }
 
-static int push(struct tool *t)
+static int push(struct queue_tool *t)
 {
 	if (strcmp(t->a->words[1], "-") == 0)
 		return push_lines(t);
 	if (!push_one(t, slice_str(t->a->words[1]), "PAYLOAD"))
-		return CODE_WRONG;
-	wait_for(t, 0);
-	if (t->err != ERR_OK)
+		return TOOL_CODE_WRONG;
+	tool_wait(&t->base, 0);
+	if (t->base.err != ERR_OK)
 		return failed(t);
 	if (!t->a->json)
 		printf("%" PRIu64 "\n", t->last_id);
@@ -412,15 +265,15 @@ static int push(struct tool *t)
 
 static void on_number(void *arg, enum err err, const struct queue_reply *r)
 {
-	struct tool *t = arg;
+	struct queue_tool *t = arg;
 
-	answered(t, err);
+	tool_answered(&t->base, err);
 	if (err == ERR_OK)
 		t->number = r->number;
 }
 
 /* Those that were dead when it began: what is requeued may die again meanwhile. */
-static uint64_t all_dead(struct tool *t, enum queue_op op)
+static uint64_t all_dead(struct queue_tool *t, enum queue_op op)
 {
 	uint64_t n = 0;
 
@@ -437,7 +290,7 @@ static uint64_t all_dead(struct tool *t, enum queue_op op)
 	return n;
 }
 
-static int dead(struct tool *t, enum queue_op op, const char *verb)
+static int dead(struct queue_tool *t, enum queue_op op, const char *verb)
 {
 	struct queue_ref *refs = mem_zalloc(t->a->words_n, sizeof(*refs));
 	bool all = strcmp(t->a->words[1], "all") == 0;
@@ -454,7 +307,7 @@ static int dead(struct tool *t, enum queue_op op, const char *verb)
 		n = t->number;
 	}
 	free(refs);
-	if (t->err != ERR_OK)
+	if (t->base.err != ERR_OK)
 		return failed(t);
 	if (t->a->json)
 		printf("{\"%s\":%" PRIu64 "}\n", verb, n);
@@ -464,20 +317,20 @@ static int dead(struct tool *t, enum queue_op op, const char *verb)
 		fprintf(stderr,
 			"gatehouse queue: %zu of the ids are no dead letters of %s\n",
 			wanted - (size_t)n, t->a->words[0]);
-		return CODE_FAILED;
+		return TOOL_CODE_FAILED;
 	}
 	return 0;
 }
 
-static int page(struct tool *t, enum queue_op op)
+static int page(struct queue_tool *t, enum queue_op op)
 {
 	ask(t,
 	    (struct queue_request){.op = op, .limit = t->a->limit, .after = t->a->after},
 	    on_page);
-	return t->err != ERR_OK ? failed(t) : 0;
+	return t->base.err != ERR_OK ? failed(t) : 0;
 }
 
-static int run(struct tool *t)
+static int run(struct queue_tool *t)
 {
 	switch (t->a->command) {
 	case TOOL_PUSH:
@@ -500,19 +353,14 @@ static int run(struct tool *t)
 
 static int with_redis(const struct tool_queue_args *a, struct buf *errors)
 {
-	/* Applications that configurations of nodes name. */
-	static const char *const apps[] = {"rooms", "queues", NULL};
-	struct tool t = {.a = a};
-	int code = CODE_WRONG;
+	struct queue_tool t = {.a = a};
+	int code = TOOL_CODE_WRONG;
 
-	if (config_load_redis(&t.config, a->settings_n, a->settings, environ, apps,
-			      errors) == ERR_OK) {
-		open_adapter(&t);
+	if (tool_open(&t.base, a->settings_n, a->settings, false, errors) == ERR_OK) {
 		code = run(&t);
-		close_adapter(&t);
+		tool_close(&t.base);
 	}
-	config_deinit(&t.config);
-	buf_deinit(&t.log);
+	tool_deinit(&t.base);
 	return code;
 }
 
@@ -520,7 +368,7 @@ int tool_queue(int argc, char *const *argv)
 {
 	struct tool_queue_args a;
 	struct buf out = BUF_INIT;
-	int code = CODE_WRONG;
+	int code = TOOL_CODE_WRONG;
 
 	signal(SIGPIPE, SIG_IGN);
 	if (tool_queue_read(argc, argv, &a, &out) == ERR_OK) {

@@ -8,7 +8,10 @@
 #include "proto/number.h"
 #include "proto/sio.h"
 
-enum { ROOMS_FEW = 16 }; /* rooms a first allocation has room for */
+enum {
+	ROOMS_FEW = 16, /* rooms a first allocation has room for */
+	OFFSET_DIGITS_MAX = 15,
+};
 
 /* Values looked for in a map; empty if it did not have them. */
 struct field {
@@ -217,6 +220,52 @@ static enum err read_packet(struct mp_cursor *c, struct cluster_broadcast *b)
 	return sio_event_ok(b->data) ? ERR_OK : ERR_SYNTAX;
 }
 
+enum err cluster_offset(struct slice offset, struct slice *era, uint64_t *number)
+{
+	size_t dash = offset.n;
+	uint64_t n = 0;
+
+	while (dash && offset.p[dash - 1] != '-')
+		dash--;
+	/* An era and a dash, and a number JavaScript and Lua can hold. */
+	if (dash < 2 || offset.n == dash || offset.n - dash > OFFSET_DIGITS_MAX)
+		return ERR_SYNTAX;
+	for (size_t i = dash; i < offset.n; i++) {
+		if (offset.p[i] < '0' || offset.p[i] > '9')
+			return ERR_SYNTAX;
+		n = n * 10 + (uint64_t)(offset.p[i] - '0');
+	}
+	*era = slice_of(offset.p, dash - 1);
+	*number = n;
+	return ERR_OK;
+}
+
+void cluster_put_offset(struct buf *message, struct slice offset)
+{
+	msgpack_packer pk;
+
+	assert(message->n && message->p[0] == 0x93);
+	message->p[0] = 0x94;
+	mp_packer(&pk, message);
+	mp_pack_str(&pk, offset);
+}
+
+/* What numbered it; of peers that are no nodes it may be anything. */
+static enum err read_offset(struct mp_cursor *c, struct cluster_broadcast *b)
+{
+	struct slice value, era;
+	enum err err = mp_take(c, &value);
+
+	if (err)
+		return err;
+	if (mp_get_str(value, &b->offset) ||
+	    cluster_offset(b->offset, &era, &b->number)) {
+		b->offset = SLICE_EMPTY;
+		b->number = 0;
+	}
+	return ERR_OK;
+}
+
 enum err cluster_decode(struct slice message, struct cluster_rooms *rooms,
 			struct cluster_broadcast *out)
 {
@@ -242,7 +291,13 @@ enum err cluster_decode(struct slice message, struct cluster_rooms *rooms,
 		return packet_err;
 	if (count > 2 && (err = mp_take(&c, &opts)))
 		return err;
-	for (uint32_t i = 3; i < count; i++) {
+	if (count > 3 && (err = read_offset(&c, &b)))
+		return err;
+	if (b.foreign) { /* nobody but us numbers */
+		b.offset = SLICE_EMPTY;
+		b.number = 0;
+	}
+	for (uint32_t i = 4; i < count; i++) {
 		if ((err = mp_skip(&c)))
 			return err;
 	}

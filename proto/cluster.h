@@ -2,7 +2,8 @@
  * @socket.io/redis-emitter 5): msgpack [uid, packet, {rooms, except, flags}], published
  * on
  * `<prefix>#<nsp>#<room>#` for exactly one room, else on `<prefix>#<nsp>#`. Readers
- * ignore further elements; the fourth will be the event's offset. */
+ * ignore further elements; the fourth is the event's offset, `<era>-<number>`, which the
+ * step that numbers it appends (adapter/session.h). */
 #ifndef GATEHOUSE_PROTO_CLUSTER_H
 #define GATEHOUSE_PROTO_CLUSTER_H
 
@@ -11,6 +12,7 @@
 enum cluster_flags {
 	CLUSTER_VOLATILE = 1, /* may be dropped for a receiver that is slow */
 	CLUSTER_LOCAL = 2,    /* this node only: never published */
+	CLUSTER_LOGGED = 4,   /* to be numbered and logged */
 };
 
 /* What a broadcast says, whoever sent it. */
@@ -24,6 +26,8 @@ struct cluster_broadcast {
 	struct slice data; /* encoded array: event name, arguments */
 	struct slice uid;  /* who published it; of a Gatehouse node: "gh-" and its code */
 	bool foreign;	   /* from a peer that is no Gatehouse node */
+	struct slice offset; /* as it was numbered; empty: it was not */
+	uint64_t number;     /* in it */
 };
 
 enum { CLUSTER_ROOMS_MAX = 4096 };
@@ -37,7 +41,8 @@ struct cluster_rooms {
 
 void cluster_rooms_deinit(struct cluster_rooms *r);
 
-/* Append the message of `b`, published by `b->uid`. CLUSTER_LOCAL must not be set. */
+/* Append the message of `b`, published by `b->uid`, without an offset. CLUSTER_LOCAL must
+ * not be set. */
 void cluster_encode(const struct cluster_broadcast *b, struct buf *out);
 /* Decode one message; slices borrow from `message` and `rooms`.
  * A missing nsp is "/"; rooms given as numbers are as JavaScript writes them; absent
@@ -49,6 +54,12 @@ void cluster_encode(const struct cluster_broadcast *b, struct buf *out);
  * ERR_TOO_MANY: more than CLUSTER_ROOMS_MAX rooms, or excepted ones. */
 MUST_USE enum err cluster_decode(struct slice message, struct cluster_rooms *rooms,
 				 struct cluster_broadcast *b);
+
+/* The number in an offset, which is behind its last `-`. ERR_SYNTAX: it is none. */
+MUST_USE enum err cluster_offset(struct slice offset, struct slice *era,
+				 uint64_t *number);
+/* Append `offset` to an encoded message of three elements, as the numbering step does. */
+void cluster_put_offset(struct buf *message, struct slice offset);
 
 /* Append the channel a broadcast to these rooms goes to. */
 void cluster_channel(struct slice prefix, struct slice nsp, const struct slice *rooms,

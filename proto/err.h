@@ -23,6 +23,7 @@
 	X(NOT_FOUND, "not found")                                                        \
 	X(EXISTS, "exists already")                                                      \
 	X(CLOSED, "closed")                                                              \
+	X(LOST, "data was lost")                                                         \
 	X(IO, "input/output error")
 
 enum err {

@@ -1,6 +1,7 @@
 # Write the Lua scripts into a C file, as strings named redis_script_<file>.
 # cmake -DOUT=<file.c> -P embed.cmake <script.lua>...
-# What a line `-- with <file>` names comes before the script.
+# What a line `-- with <file>` names comes before the script, but behind a first line that
+# begins with `#!`, which says what the script is.
 set(text "/* Generated from lua/ by embed.cmake. */\n#include \"adapter/redis/scripts.h\"\n")
 math(EXPR last "${CMAKE_ARGC} - 1")
 foreach(i RANGE 4 ${last})
@@ -8,6 +9,15 @@ foreach(i RANGE 4 ${last})
   get_filename_component(name "${path}" NAME_WE)
   # As bytes: a string literal has a length limit, and CMake's lists eat semicolons.
   file(READ "${path}" hex HEX)
+  set(first "")
+  string(FIND "${hex}" "2321" at)
+  if(at EQUAL 0)
+    file(STRINGS "${path}" first_line LIMIT_COUNT 1)
+    string(LENGTH "${first_line}" chars)
+    math(EXPR chars "2 * (${chars} + 1)")
+    string(SUBSTRING "${hex}" 0 ${chars} first)
+    string(SUBSTRING "${hex}" ${chars} -1 hex)
+  endif()
   file(STRINGS "${path}" parts REGEX "^-- with [^ ]+[.]lua$")
   foreach(part ${parts})
     string(REGEX REPLACE "^-- with " "" part "${part}")
@@ -15,6 +25,7 @@ foreach(i RANGE 4 ${last})
     file(READ "${dir}/${part}" part_hex HEX)
     string(PREPEND hex "${part_hex}")
   endforeach()
+  string(PREPEND hex "${first}")
   string(REGEX REPLACE "(..)" "0x\\1, " bytes "${hex}")
   string(REPEAT "." 96 line)
   string(REGEX REPLACE "(${line})" "\\1\n\t" bytes "${bytes}")

@@ -327,15 +327,21 @@ static void check_eviction(struct redis_link *l, struct slice info)
 	struct slice max = info_get(info, SLICE_LIT("maxmemory:"));
 	struct slice policy = info_get(info, SLICE_LIT("maxmemory_policy:"));
 
+	bool keys = slice_starts(policy, SLICE_LIT("allkeys-"));
+	/* Logs and sessions expire; one that is evicted is taken for empty. */
+	bool logs = l->core->options.sessions.on &&
+		    slice_starts(policy, SLICE_LIT("volatile-"));
+
 	if (l->eviction_told || l->hooks->on_push || leading_number(max) == 0 ||
-	    !slice_starts(policy, SLICE_LIT("allkeys-")))
+	    (!keys && !logs))
 		return;
 	l->eviction_told = true;
 	redis_core_log(l->core, ADAPTER_LOG_WARN, "redis_evicts",
-		       "maxmemory=%.*s maxmemory_policy=%.*s hint=\"members of rooms may "
-		       "get lost or stay for ever; set maxmemory-policy to noeviction or "
-		       "volatile-lru\"",
-		       SLICE_FMT(max), SLICE_FMT(policy));
+		       "maxmemory=%.*s maxmemory_policy=%.*s hint=\"%s; set "
+		       "maxmemory-policy to noeviction\"",
+		       SLICE_FMT(max), SLICE_FMT(policy),
+		       keys ? "members of rooms may get lost or stay for ever"
+			    : "clients that were away may miss events and not be told");
 }
 
 static void greeted(struct redis_link *l, struct slice info)

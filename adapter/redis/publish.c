@@ -5,7 +5,14 @@
 
 #include "proto/mem.h"
 
-enum { BACKLOG_BYTES_MAX = 1024 * 1024, SCRATCH_KEEP_BYTES = 64 * 1024 };
+enum {
+	BACKLOG_BYTES_MAX = 1024 * 1024,
+	SCRATCH_KEEP_BYTES = 64 * 1024,
+	/* Logged ones in one call, during which nobody else is served by Redis. */
+	BATCH_MAX = 128,
+	BATCH_BYTES_MAX = 512 * 1024,
+	LOGGED_WORDS = 3,
+};
 
 /* Both ends of a fence in one step, and nobody's messages between. Its text goes along
  * each time (Redis compiles it once): it can never be missing, so a fence keeps its place
@@ -15,7 +22,7 @@ static const char fence_script[] =
 	"if redis.call('PUBLISH',ARGV[1],ARGV[3])==0 then return -1 end "
 	"return redis.call('PUBLISH',ARGV[2],ARGV[3])";
 
-enum publish_kind { PUBLISH_ALL, PUBLISH_TELL, PUBLISH_FENCE };
+enum publish_kind { PUBLISH_ALL, PUBLISH_TELL, PUBLISH_FENCE, PUBLISH_LOGGED };
 
 struct publish {
 	struct redis_call call; /* its link is also that of `waiting` and `local` */
@@ -23,8 +30,17 @@ struct publish {
 	enum publish_kind kind;
 	struct done done;
 	uint64_t deadline_ms;
+	uint64_t number; /* LOGGED: once it was written */
 	size_t n;
-	uint8_t bytes[]; /* the whole command; of a local one the message */
+	/* The whole command; of a local one the message; of a logged one its words. */
+	uint8_t bytes[];
+};
+
+/* Logged ones in one call, in order. */
+struct batch {
+	struct redis_call call;
+	struct redis_publisher *publisher;
+	struct link publishes;
 };
 
 /* What it counts for while it waits: many small ones are mostly what is ours. */
@@ -39,10 +55,16 @@ static struct publish *publish_of(struct link *l)
 }
 
 void redis_publisher_init(struct redis_publisher *p, struct redis_core *core,
-			  struct redis_link *link, struct redis_pubsub *pubsub)
+			  struct redis_link *link, struct redis_pubsub *pubsub,
+			  struct redis_stream *stream)
 {
-	*p = (struct redis_publisher){.core = core, .link = link, .pubsub = pubsub};
+	*p = (struct redis_publisher){
+		.core = core, .link = link, .pubsub = pubsub, .stream = stream};
+	/* Redis remembers the last number of a node for a while: another process that
+	 * should have its code begins above. */
+	p->numbered = env_wall_ms(core->base.env) * 1000;
 	link_init(&p->waiting);
+	link_init(&p->again);
 	link_init(&p->local);
 	buf_str(&p->uid, "gh-");
 	buf_str(&p->uid, core->base.node_code);
@@ -51,6 +73,7 @@ void redis_publisher_init(struct redis_publisher *p, struct redis_core *core,
 void redis_publisher_deinit(struct redis_publisher *p)
 {
 	assert(list_empty(&p->waiting));
+	assert(list_empty(&p->again));
 	assert(list_empty(&p->local));
 	cluster_rooms_deinit(&p->decoded);
 	buf_deinit(&p->uid);
@@ -87,6 +110,7 @@ static enum err outcome(enum publish_kind kind, const struct resp *r)
 
 	switch (kind) {
 	case PUBLISH_ALL:
+	case PUBLISH_LOGGED:
 		return ERR_OK;
 	case PUBLISH_TELL:
 		return hearers > 0 ? ERR_OK : ERR_NOT_FOUND;
@@ -96,6 +120,20 @@ static enum err outcome(enum publish_kind kind, const struct resp *r)
 				     : ERR_NOT_FOUND;
 	}
 	return ERR_OK;
+}
+
+/* What Redis refused. */
+static enum err refused(struct redis_publisher *p, struct slice error)
+{
+	bool passing = redis_link_is_passing(error);
+	/* Somebody's script runs for long: not sent, and not for good. */
+	bool busy = slice_starts(error, SLICE_LIT("BUSY"));
+
+	redis_core_complain(p->core, &p->complained_ms, "redis_publish_refused", error);
+	if (passing)
+		redis_link_refused(p->link, error);
+	return passing || busy || slice_starts(error, SLICE_LIT("OOM")) ? ERR_UNAVAILABLE
+									: ERR_DENIED;
 }
 
 static void on_reply(struct redis_call *call, const struct resp *r)
@@ -108,19 +146,53 @@ static void on_reply(struct redis_call *call, const struct resp *r)
 		finish(u, p->core->closing ? ERR_CLOSED : ERR_UNCONFIRMED, true);
 		return;
 	}
-	if (r->type == RESP_ERROR) {
-		bool passing = redis_link_is_passing(r->s);
-		/* Somebody's script runs for long: not sent, and not for good. */
-		bool busy = slice_starts(r->s, SLICE_LIT("BUSY"));
+	if (r->type == RESP_ERROR)
+		finish(u, refused(p, r->s), true);
+	else
+		finish(u, outcome(u->kind, r), true);
+}
 
-		redis_core_complain(p->core, &p->complained_ms, "redis_publish_refused",
-				    r->s);
-		if (passing)
-			redis_link_refused(p->link, r->s);
-		finish(u, passing || busy ? ERR_UNAVAILABLE : ERR_DENIED, true);
+/* {last number, entries cut, era, losses} */
+static bool take_numbers(struct redis_publisher *p, const struct resp *r)
+{
+	if (!resp_is_array(r, 4) || r->v[0].type != RESP_INT ||
+	    r->v[1].type != RESP_INT || r->v[2].type != RESP_STR)
+		return false;
+	p->core->stats.log_cut += (uint64_t)r->v[1].i;
+	redis_stream_on_published(p->stream, (uint64_t)r->v[0].i, r->v[2].s);
+	return true;
+}
+
+/* A batch before it was not done, and comes again, too. */
+static bool is_ahead(const struct resp *r)
+{
+	return r->type == RESP_ERROR && slice_starts(r->s, SLICE_LIT("AHEAD"));
+}
+
+static void on_batch_reply(struct redis_call *call, const struct resp *r)
+{
+	struct batch *b = container_of(call, struct batch, call);
+	struct redis_publisher *p = b->publisher;
+	enum err err = ERR_OK;
+	struct link *l;
+
+	p->unanswered--;
+	p->batches--;
+	if ((!r && !p->core->closing) ||
+	    (r && (redis_library_missing(p->stream->library, r) || is_ahead(r)))) {
+		list_splice(&p->again, &b->publishes);
+		free(b);
 		return;
 	}
-	finish(u, outcome(u->kind, r), true);
+	if (!r)
+		err = ERR_CLOSED;
+	else if (r->type == RESP_ERROR)
+		err = refused(p, r->s);
+	else if (!take_numbers(p, r))
+		err = refused(p, SLICE_LIT("not the expected answer"));
+	while ((l = list_pop(&b->publishes)))
+		finish(publish_of(l), err, true);
+	free(b);
 }
 
 static struct publish *publish_new(struct redis_publisher *p, enum publish_kind kind,
@@ -134,6 +206,7 @@ static struct publish *publish_new(struct redis_publisher *p, enum publish_kind 
 	u->kind = kind;
 	u->done = done;
 	u->deadline_ms = redis_core_now(p->core) + p->core->options.publish_wait_ms_max;
+	u->number = 0;
 	u->n = bytes.n;
 	memcpy(u->bytes, bytes.p, bytes.n);
 	return u;
@@ -183,7 +256,21 @@ static void publish_message(struct redis_publisher *p, enum publish_kind kind,
 			    struct done done)
 {
 	struct buf command = BUF_INIT;
+	size_t head = p->core->key.n + 1; /* of a channel's name, before the log's */
+	struct slice log;
 
+	if (kind == PUBLISH_LOGGED) {
+		/* `<nsp>#` or `<nsp>#<room>#`, of which the log is `<nsp>#<room>`. */
+		log = slice_skip(buf_view(&p->channel), head);
+		if (p->in_room)
+			log.n--;
+		resp_word(&command, buf_view(&p->channel));
+		resp_word(&command, log);
+		resp_word(&command, buf_view(&p->message));
+		send_later(p, kind, buf_view(&command), done);
+		buf_deinit(&command);
+		return;
+	}
 	resp_command(&command, 3);
 	resp_word_str(&command, "PUBLISH");
 	resp_word(&command, buf_view(&p->channel));
@@ -225,7 +312,12 @@ void redis_publisher_publish(struct redis_publisher *p, const struct cluster_bro
 		buf_clear(&p->channel);
 		cluster_channel(buf_view(&p->core->key), b->nsp, b->rooms, b->rooms_n,
 				&p->channel);
-		publish_message(p, PUBLISH_ALL, done);
+		p->in_room = b->rooms_n == 1;
+		publish_message(p,
+				b->flags & CLUSTER_LOGGED && redis_stream_on(p->stream)
+					? PUBLISH_LOGGED
+					: PUBLISH_ALL,
+				done);
 	}
 	forget_message(p);
 }
@@ -299,17 +391,101 @@ static void deliver_local(struct redis_publisher *p, struct publish *u)
 	c->base.events->on_message(c->base.ctx, &b);
 }
 
+static bool is_logged(const struct link *l)
+{
+	return publish_of((struct link *)(uintptr_t)l)->kind == PUBLISH_LOGGED;
+}
+
+/* Write the first of those that wait, all logged, in one call. Their numbers are one
+ * after the other: those that are written again still have theirs. */
+static void write_batch(struct redis_publisher *p)
+{
+	struct redis_stream *s = p->stream;
+	struct buf *out = redis_link_out(p->link);
+	struct batch *b = mem_zalloc(1, sizeof(*b));
+	size_t n = 0, bytes = 0;
+	uint64_t first = 0;
+	struct link *l;
+
+	b->call = (struct redis_call){.on_reply = on_batch_reply};
+	b->publisher = p;
+	link_init(&b->publishes);
+	while ((l = list_first(&p->waiting)) && is_logged(l) && n < BATCH_MAX) {
+		struct publish *u = publish_of(l);
+
+		if (n && bytes + u->n > BATCH_BYTES_MAX)
+			break;
+		if (!u->number && n && first + n != p->numbered + 1)
+			break; /* behind those that are written again */
+		if (u->number && n && u->number != first + n)
+			break; /* one between was given up */
+		if (!u->number)
+			u->number = ++p->numbered;
+		if (n == 0)
+			first = u->number;
+		list_push(&b->publishes, list_pop(&p->waiting));
+		bytes += u->n;
+		n++;
+	}
+	resp_command(out, 10 + LOGGED_WORDS * n);
+	resp_word_str(out, "FCALL");
+	resp_word_str(out, "gh_publish");
+	resp_word_str(out, "1");
+	resp_word(out, buf_view(&s->base));
+	resp_word_str(out, p->link->run_id);
+	resp_word_str(out, s->next_era);
+	resp_word_str(out, p->core->base.node_code);
+	resp_word_u64(out, first);
+	resp_word_u64(out, p->batches ? p->written : 0);
+	resp_word(out, buf_view(&s->caps));
+	for (l = b->publishes.next; l != &b->publishes; l = l->next)
+		buf_append(out, publish_of(l)->bytes, publish_of(l)->n);
+	p->written = first + n - 1;
+	p->batches++;
+	p->unanswered++;
+	redis_link_expect(p->link, &b->call);
+}
+
+/* Those that were written and not answered come first again. If data was lost since, they
+ * may have been delivered to somebody, and Redis would not know. */
+static void take_again(struct redis_publisher *p)
+{
+	struct link *l;
+
+	if (p->stream->losses != p->losses) {
+		p->losses = p->stream->losses;
+		while ((l = list_pop(&p->again)))
+			finish(publish_of(l), ERR_UNCONFIRMED, false);
+	}
+	list_splice(&p->again, &p->waiting);
+	list_splice(&p->waiting, &p->again);
+}
+
+/* May the first of those that wait be written? */
+static bool is_ready(struct redis_publisher *p)
+{
+	return !list_empty(&p->waiting) && list_empty(&p->again) &&
+	       redis_link_backlog(p->link) < BACKLOG_BYTES_MAX &&
+	       (!is_logged(p->waiting.next) || redis_library_want(p->stream->library));
+}
+
 bool redis_publisher_turn(struct redis_publisher *p, bool up)
 {
 	struct link due, *l;
 	bool ran = !list_empty(&p->local);
 
+	if (up && p->batches == 0)
+		take_again(p);
 	/* Bounded, so that a connection that takes nothing leaves the rest unwritten,
 	 * to be sent after the outage instead of becoming unconfirmed. */
-	while (up && redis_link_backlog(p->link) < BACKLOG_BYTES_MAX &&
-	       (l = list_pop(&p->waiting))) {
-		struct publish *u = publish_of(l);
+	while (up && is_ready(p)) {
+		struct publish *u = publish_of(p->waiting.next);
 
+		if (u->kind == PUBLISH_LOGGED) {
+			write_batch(p);
+			continue;
+		}
+		list_pop(&p->waiting);
 		buf_append(redis_link_out(p->link), u->bytes, u->n);
 		p->unanswered++;
 		redis_link_expect(p->link, &u->call);
@@ -330,21 +506,30 @@ bool redis_publisher_turn(struct redis_publisher *p, bool up)
 	return ran;
 }
 
+static void give_up(struct link *list, uint64_t now)
+{
+	while (!list_empty(list) && publish_of(list->next)->deadline_ms <= now) {
+		struct publish *u = publish_of(list_pop(list));
+
+		finish(u, u->number ? ERR_UNCONFIRMED : ERR_UNAVAILABLE, false);
+	}
+}
+
 void redis_publisher_tick(struct redis_publisher *p, bool up, uint64_t now)
 {
 	/* The next turn sends it. */
 	if (up && redis_link_backlog(p->link) < BACKLOG_BYTES_MAX)
 		return;
-	while (!list_empty(&p->waiting) &&
-	       publish_of(p->waiting.next)->deadline_ms <= now)
-		finish(publish_of(list_pop(&p->waiting)), ERR_UNAVAILABLE, false);
+	give_up(&p->again, now);
+	give_up(&p->waiting, now);
 }
 
 void redis_publisher_close(struct redis_publisher *p)
 {
 	struct link *l;
 
-	while ((l = list_pop(&p->waiting)))
+	list_splice(&p->again, &p->waiting);
+	while ((l = list_pop(&p->again)))
 		finish(publish_of(l), ERR_CLOSED, false);
 	/* No turn may come between: the timer ends the adapter, too. */
 	while ((l = list_pop(&p->local))) {

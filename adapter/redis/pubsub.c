@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "adapter/redis/stream.h"
 #include "proto/mem.h"
 
 enum {
@@ -13,6 +14,7 @@ enum {
 
 enum channel_kind {
 	CHANNEL_NODE, /* what other nodes tell this one */
+	CHANNEL_LOG,  /* what has a place in the order of messages */
 	CHANNEL_NSP,
 	CHANNEL_IDS, /* the pattern of the own-id rooms of a namespace */
 	CHANNEL_ROOM,
@@ -112,6 +114,24 @@ void redis_pubsub_node_channel(const struct redis_core *core, struct slice code,
 	buf_str(out, "-node#");
 	buf_slice(out, code);
 	buf_byte(out, '#');
+}
+
+void redis_pubsub_log_channel(const struct redis_core *core, struct slice code,
+			      struct buf *out)
+{
+	buf_slice(out, buf_view(&core->key));
+	buf_str(out, "-log#");
+	buf_slice(out, code);
+	buf_byte(out, '#');
+}
+
+void redis_pubsub_set_stream(struct redis_pubsub *p, struct redis_stream *stream)
+{
+	p->stream = stream;
+	buf_clear(&p->scratch);
+	redis_pubsub_log_channel(p->core, slice_str(p->core->base.node_code),
+				 &p->scratch);
+	channel_new(p, CHANNEL_LOG, buf_view(&p->scratch));
 }
 
 void redis_pubsub_init(struct redis_pubsub *p, struct redis_core *core,
@@ -305,7 +325,8 @@ void redis_pubsub_unwatch(struct redis_pubsub *p, struct slice queue)
 
 size_t redis_pubsub_count(const struct redis_pubsub *p)
 {
-	return p->channels.n - p->patterns.n - 1; /* without namespaces' and the node's */
+	/* without namespaces' and the node's */
+	return p->channels.n - p->patterns.n - (p->stream ? 2 : 1);
 }
 
 bool redis_pubsub_hears(struct redis_pubsub *p, const struct cluster_broadcast *b)
@@ -408,7 +429,8 @@ static void deliver(struct redis_pubsub *p, struct slice nsp, struct slice messa
 		c->stats.malformed++;
 		return;
 	}
-	c->base.events->on_message(c->base.ctx, &b);
+	if (!b.number || !p->stream || redis_stream_hear(p->stream, &b))
+		c->base.events->on_message(c->base.ctx, &b);
 }
 
 /* The code of the node that tells it and what it tells. */
@@ -442,6 +464,8 @@ static void on_message(struct redis_pubsub *p, struct slice channel,
 		too_large(p, channel, message->i);
 	else if (ch->kind == CHANNEL_NODE)
 		deliver_told(p, message->s);
+	else if (ch->kind == CHANNEL_LOG)
+		redis_stream_on_log(p->stream, message->s);
 	else if (cluster_parse_channel(buf_view(&p->core->key), channel, &nsp, &room) ==
 		 ERR_OK)
 		deliver(p, nsp, message->s);

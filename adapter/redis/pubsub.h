@@ -8,6 +8,8 @@
 #include "adapter/redis/link.h"
 #include "proto/table.h"
 
+struct redis_stream;
+
 struct redis_pubsub {
 	struct redis_core *core;
 	struct redis_link *link;
@@ -19,6 +21,7 @@ struct redis_pubsub {
 	uint64_t commands;     /* sent */
 	bool one_by_one;       /* one was refused: one channel in each, to know which */
 	uint64_t too_large_ms; /* when one was told of */
+	struct redis_stream *stream; /* NULL: sessions are off */
 	struct cluster_rooms decoded;
 	struct buf scratch;
 };
@@ -26,6 +29,9 @@ struct redis_pubsub {
 void redis_pubsub_init(struct redis_pubsub *p, struct redis_core *core,
 		       struct redis_link *link);
 void redis_pubsub_deinit(struct redis_pubsub *p);
+/* Subscribe to this node's log channel, too, and ask the stream before a numbered message
+ * is delivered. Before the link opens. */
+void redis_pubsub_set_stream(struct redis_pubsub *p, struct redis_stream *stream);
 void redis_pubsub_add_namespace(struct redis_pubsub *p, struct slice nsp);
 void redis_pubsub_subscribe(struct redis_pubsub *p, struct slice nsp, struct slice room,
 			    struct done done);
@@ -35,6 +41,10 @@ void redis_pubsub_unsubscribe(struct redis_pubsub *p, struct slice nsp,
  * patterns of Node servers and of nodes begin with `<key>#`. */
 void redis_pubsub_node_channel(const struct redis_core *core, struct slice code,
 			       struct buf *out);
+/* Append a node's log channel, `<key>-log#<code>#`, which is no pattern's of others
+ * either. */
+void redis_pubsub_log_channel(const struct redis_core *core, struct slice code,
+			      struct buf *out);
 /* Append the key of a queue, `gh:{q:<name>}`, or with another channel prefix than
  * "socket.io" `gh:{q:<name>}@<prefix>`. */
 void redis_pubsub_queue_key(const struct redis_core *core, struct slice queue,

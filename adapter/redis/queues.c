@@ -7,7 +7,7 @@
 #include "adapter/redis/scripts.h"
 #include "proto/mem.h"
 
-enum { BACKLOG_BYTES_MAX = 1024 * 1024, RETRY_MS = 1000 };
+enum { BACKLOG_BYTES_MAX = 1024 * 1024 };
 
 struct op {
 	struct redis_call call; /* its link is also that of `waiting` and `again` */
@@ -19,9 +19,6 @@ struct op {
 	size_t n;
 	uint8_t bytes[]; /* the whole command */
 };
-
-static void on_checked(struct redis_call *call, const struct resp *r);
-static void on_loaded(struct redis_call *call, const struct resp *r);
 
 static struct op *op_of(struct link *l)
 {
@@ -39,8 +36,8 @@ void redis_queues_init(struct redis_queues *q, struct redis_core *core,
 	*q = (struct redis_queues){.core = core, .link = link, .pubsub = pubsub};
 	link_init(&q->waiting);
 	link_init(&q->again);
-	q->check = (struct redis_call){.on_reply = on_checked, .ctx = q};
-	q->load = (struct redis_call){.on_reply = on_loaded, .ctx = q};
+	redis_library_init(&q->library, core, link, redis_script_queues,
+			   "gh_queues_version", "redis_queues_refused");
 }
 
 void redis_queues_deinit(struct redis_queues *q)
@@ -49,103 +46,6 @@ void redis_queues_deinit(struct redis_queues *q)
 	assert(list_empty(&q->again));
 	buf_deinit(&q->scratch);
 	free(q->page);
-}
-
-/* The one place where the state changes. */
-static void set_state(struct redis_queues *q, enum redis_queues_state to)
-{
-	static const unsigned from[] = {
-		[QUEUES_AWAY] = ~0u,
-		[QUEUES_IDLE] = 1u << QUEUES_AWAY | 1u << QUEUES_CHECKING |
-				1u << QUEUES_LOADING | 1u << QUEUES_OPEN,
-		[QUEUES_CHECKING] = 1u << QUEUES_IDLE,
-		[QUEUES_LOADING] = 1u << QUEUES_CHECKING,
-		[QUEUES_OPEN] = 1u << QUEUES_CHECKING | 1u << QUEUES_LOADING,
-	};
-
-	assert(from[to] & 1u << q->state);
-	q->state = to;
-}
-
-/* --- the library --- */
-
-/* The version in its text, so that it is said once. */
-static int64_t version(void)
-{
-	const char *at = strstr(redis_script_queues, "local VERSION = ");
-
-	assert(at);
-	return strtoll(at + strlen("local VERSION = "), NULL, 10);
-}
-
-static bool is_missing(const struct resp *r)
-{
-	return r->type == RESP_ERROR &&
-	       slice_starts(r->s, SLICE_LIT("ERR Function not found"));
-}
-
-static void refused(struct redis_queues *q, struct slice error)
-{
-	redis_core_complain(q->core, &q->complained_ms, "redis_queues_refused", error);
-	if (redis_link_is_passing(error))
-		redis_link_refused(q->link, error);
-}
-
-static void retry_later(struct redis_queues *q)
-{
-	set_state(q, QUEUES_IDLE);
-	q->retry_ms = redis_core_now(q->core) + RETRY_MS;
-}
-
-static void on_loaded(struct redis_call *call, const struct resp *r)
-{
-	struct redis_queues *q = call->ctx;
-
-	if (!r || q->state != QUEUES_LOADING)
-		return;
-	if (r->type == RESP_ERROR) {
-		retry_later(q);
-		refused(q, r->s);
-	} else {
-		set_state(q, QUEUES_OPEN);
-	}
-}
-
-static void on_checked(struct redis_call *call, const struct resp *r)
-{
-	struct redis_queues *q = call->ctx;
-	struct buf *out = redis_link_out(q->link);
-
-	if (!r || q->state != QUEUES_CHECKING)
-		return;
-	if (r->type == RESP_INT && r->i >= version()) {
-		set_state(q, QUEUES_OPEN);
-		return;
-	}
-	if (r->type == RESP_ERROR && !is_missing(r)) {
-		retry_later(q);
-		refused(q, r->s);
-		return;
-	}
-	set_state(q, QUEUES_LOADING);
-	resp_command(out, 4);
-	resp_word_str(out, "FUNCTION");
-	resp_word_str(out, "LOAD");
-	resp_word_str(out, "REPLACE");
-	resp_word_str(out, redis_script_queues);
-	redis_link_expect(q->link, &q->load);
-}
-
-static void check(struct redis_queues *q)
-{
-	struct buf *out = redis_link_out(q->link);
-
-	set_state(q, QUEUES_CHECKING);
-	resp_command(out, 3);
-	resp_word_str(out, "FCALL");
-	resp_word_str(out, "gh_queues_version");
-	resp_word_str(out, "0");
-	redis_link_expect(q->link, &q->check);
 }
 
 /* --- requests --- */
@@ -177,7 +77,7 @@ static void answered(struct op *op, const struct resp *r)
 		q->page_cap = n;
 	}
 	if (!redis_queue_reply(op->kind, r, q->page, &reply)) {
-		refused(q, SLICE_LIT("not the expected answer"));
+		redis_library_refused(&q->library, SLICE_LIT("not the expected answer"));
 		finish(op, ERR_DENIED, true);
 		return;
 	}
@@ -198,10 +98,10 @@ static void failed(struct op *op, struct slice error)
 	}
 	if (redis_link_is_passing(error)) {
 		list_push(&q->again, &op->call.link);
-		refused(q, error);
+		redis_library_refused(&q->library, error);
 		return;
 	}
-	refused(q, error);
+	redis_library_refused(&q->library, error);
 	finish(op,
 	       slice_starts(error, SLICE_LIT("BUSY")) ||
 			       slice_starts(error, SLICE_LIT("OOM"))
@@ -220,12 +120,9 @@ static void on_reply(struct redis_call *call, const struct resp *r)
 			finish(op, q->core->closing ? ERR_CLOSED : ERR_UNCONFIRMED, true);
 		else
 			list_push(&q->again, &op->call.link);
-	} else if (is_missing(r)) {
-		/* Somebody removed the library. What was in flight behind this may find
-		 * it again, so a push that came too early is not made up for: the order
-		 * holds. */
-		if (q->state == QUEUES_OPEN)
-			set_state(q, QUEUES_IDLE);
+	} else if (redis_library_missing(&q->library, r)) {
+		/* What was in flight behind this may find it again, so a push that came
+		 * too early is not made up for: the order holds. */
 		if (op->kind == QUEUE_PUSH)
 			finish(op, ERR_UNAVAILABLE, true);
 		else
@@ -285,13 +182,12 @@ void redis_queues_unwatch(struct redis_queues *q, struct slice queue)
 
 void redis_queues_on_ready(struct redis_queues *q)
 {
-	set_state(q, QUEUES_IDLE);
-	q->retry_ms = 0;
+	redis_library_on_ready(&q->library);
 }
 
 void redis_queues_on_cut(struct redis_queues *q)
 {
-	set_state(q, QUEUES_AWAY);
+	redis_library_on_cut(&q->library);
 }
 
 void redis_queues_turn(struct redis_queues *q)
@@ -300,11 +196,9 @@ void redis_queues_turn(struct redis_queues *q)
 
 	list_splice(&q->again, &q->waiting);
 	list_splice(&q->waiting, &q->again);
-	if (q->state == QUEUES_IDLE && !list_empty(&q->waiting) &&
-	    redis_core_now(q->core) >= q->retry_ms)
-		check(q);
-	while (q->state == QUEUES_OPEN &&
-	       redis_link_backlog(q->link) < BACKLOG_BYTES_MAX &&
+	if (list_empty(&q->waiting) || !redis_library_want(&q->library))
+		return;
+	while (redis_link_backlog(q->link) < BACKLOG_BYTES_MAX &&
 	       (l = list_pop(&q->waiting))) {
 		struct op *op = op_of(l);
 
@@ -317,7 +211,8 @@ void redis_queues_tick(struct redis_queues *q, uint64_t now)
 {
 	struct link *it, *tmp;
 
-	if (q->state == QUEUES_OPEN && redis_link_backlog(q->link) < BACKLOG_BYTES_MAX)
+	if (q->library.state == LIBRARY_OPEN &&
+	    redis_link_backlog(q->link) < BACKLOG_BYTES_MAX)
 		return; /* the next turn writes it */
 	list_each(it, tmp, &q->waiting)
 	{

@@ -1,7 +1,5 @@
-/* Queues in Redis: requests become calls of the functions in lua/queues.lua, which are a
- * library that Redis keeps (FUNCTION LOAD), so that any client may call them too. A
- * node loads it when it first needs it on a connection, unless one of the same or a newer
- * version is there.
+/* Queues in Redis: requests become calls of the functions in lua/queues.lua
+ * (library.h).
  *
  * Order: requests are carried out as they were made. When the connection breaks, what was
  * in flight and does no harm twice is sent again, before what waits; a push without a key
@@ -9,27 +7,17 @@
 #ifndef GATEHOUSE_ADAPTER_REDIS_QUEUES_H
 #define GATEHOUSE_ADAPTER_REDIS_QUEUES_H
 
+#include "adapter/redis/library.h"
 #include "adapter/redis/pubsub.h"
 
-enum redis_queues_state {
-	QUEUES_AWAY,	 /* no connection */
-	QUEUES_IDLE,	 /* nothing was asked for on this one */
-	QUEUES_CHECKING, /* which library is there? */
-	QUEUES_LOADING,
-	QUEUES_OPEN,
-};
-
 struct redis_queues {
-	enum redis_queues_state state;
 	struct redis_core *core;
 	struct redis_link *link;
 	struct redis_pubsub *pubsub;
 	struct link waiting; /* not written, in order */
 	struct link again;   /* written, and to be written again before those */
 	size_t bytes;	     /* of all that was not answered */
-	struct redis_call check, load;
-	uint64_t retry_ms; /* no loading before */
-	uint64_t complained_ms;
+	struct redis_library library;
 	struct buf scratch;
 	struct queue_message *page;
 	size_t page_cap;

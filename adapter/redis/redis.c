@@ -7,6 +7,7 @@
 #include "adapter/redis/presence.h"
 #include "adapter/redis/publish.h"
 #include "adapter/redis/queues.h"
+#include "adapter/redis/sessions.h"
 #include "proto/mem.h"
 
 enum { TICK_MS_MIN = 10, TICK_MS_MAX = 100, CLOSE_MS = 1000 };
@@ -27,6 +28,9 @@ struct redis {
 	struct redis_publisher publisher;
 	struct redis_presence presence;
 	struct redis_queues queues;
+	struct redis_library library; /* of rooms */
+	struct redis_stream stream;
+	struct redis_sessions sessions;
 	uv_timer_t timer;
 	bool timer_held; /* by libuv */
 	uint64_t tick_ms, ticked_ms;
@@ -130,6 +134,18 @@ static void redis_queue_unwatch(struct adapter *a, struct slice queue)
 	redis_queues_unwatch(&redis_of(a)->queues, queue);
 }
 
+static void redis_session(struct adapter *a, const struct session_request *r,
+			  adapter_session_fn *done, void *arg)
+{
+	redis_sessions_ask(&redis_of(a)->sessions, r, done_session(done, arg));
+}
+
+static uint64_t redis_position(const struct adapter *a, struct slice *offset)
+{
+	return redis_stream_position(&((const struct redis *)(const void *)a)->stream,
+				     offset);
+}
+
 static void set_up(struct redis *r, bool up)
 {
 	struct redis_core *c = &r->core;
@@ -168,9 +184,29 @@ static void check_up(struct redis *r)
 				"error=\"the two connections reached two servers\"");
 		return;
 	}
-	if (redis_pubsub_restored(&r->pubsub))
+	if (!redis_pubsub_restored(&r->pubsub))
+		return;
+	redis_stream_on_restored(&r->stream);
+	if (redis_stream_is_live(&r->stream))
 		set_up(r, true);
 }
+
+static void check_missed(struct redis *r)
+{
+	struct redis_core *c = &r->core;
+
+	if (c->stats.up && redis_stream_has_missed(&r->stream) && !c->closing)
+		c->base.events->on_missed(c->base.ctx);
+}
+
+static void on_stream_reply(void *ctx, uint64_t token, uint64_t number, bool end,
+			    const struct slice *messages, size_t n)
+{
+	redis_sessions_on_reply(&((struct redis *)ctx)->sessions, token, number, end,
+				messages, n);
+}
+
+static const struct redis_stream_events stream_events = {on_stream_reply};
 
 static void on_commands_greet(void *ctx)
 {
@@ -183,6 +219,7 @@ static void on_commands_ready(void *ctx)
 
 	redis_presence_on_ready(&r->presence);
 	redis_queues_on_ready(&r->queues);
+	redis_library_on_ready(&r->library);
 }
 
 static void on_commands_cut(void *ctx)
@@ -191,6 +228,11 @@ static void on_commands_cut(void *ctx)
 
 	redis_presence_on_cut(&r->presence);
 	redis_queues_on_cut(&r->queues);
+	redis_library_on_cut(&r->library);
+	/* Numbered messages are not delivered until it is up again, so what comes among
+	 * them now would come before those it stands behind. */
+	redis_stream_on_cut(&r->stream);
+	redis_sessions_on_deaf(&r->sessions);
 	set_up(r, false);
 }
 
@@ -205,6 +247,8 @@ static void on_subscriptions_cut(void *ctx)
 
 	r->deaf = true;
 	redis_pubsub_on_cut(&r->pubsub);
+	redis_stream_on_cut(&r->stream);
+	redis_sessions_on_deaf(&r->sessions);
 	set_up(r, false);
 }
 
@@ -227,6 +271,8 @@ static const struct redis_link_hooks subscriptions_hooks = {
 
 static void redis_free(struct redis *r)
 {
+	redis_sessions_deinit(&r->sessions);
+	redis_stream_deinit(&r->stream);
 	redis_queues_deinit(&r->queues);
 	redis_presence_deinit(&r->presence);
 	redis_publisher_deinit(&r->publisher);
@@ -255,15 +301,17 @@ static void end(struct redis *r)
 	redis_publisher_close(&r->publisher);
 	redis_presence_abandon(&r->presence);
 	redis_queues_close(&r->queues);
+	redis_sessions_close(&r->sessions);
 	uv_close((uv_handle_t *)&r->timer, on_timer_closed);
 }
 
 static bool has_published(const struct redis *r)
 {
-	if (r->queues.bytes && r->core.stats.up)
+	if ((r->queues.bytes || r->sessions.bytes) && r->core.stats.up)
 		return false;
 	return r->publisher.unanswered == 0 &&
-	       (list_empty(&r->publisher.waiting) || !r->core.stats.up);
+	       ((list_empty(&r->publisher.waiting) && list_empty(&r->publisher.again)) ||
+		!r->core.stats.up);
 }
 
 static void check_closed(struct redis *r)
@@ -304,6 +352,7 @@ static void on_tick(uv_timer_t *t)
 	redis_publisher_tick(&r->publisher, r->core.stats.up, now);
 	redis_presence_tick(&r->presence, now);
 	redis_queues_tick(&r->queues, now);
+	redis_sessions_tick(&r->sessions, r->core.stats.up, now);
 	check_closed(r);
 }
 
@@ -312,11 +361,15 @@ static bool redis_turn(struct adapter *a)
 	struct redis *r = redis_of(a);
 	bool ran = redis_core_answer(&r->core), was_up = r->core.stats.up;
 
-	if (r->state == REDIS_OPEN)
+	if (r->state == REDIS_OPEN) {
 		check_up(r);
+		check_missed(r);
+	}
 	if (r->state != REDIS_ENDING) {
 		ran |= redis_pubsub_turn(&r->pubsub);
 		ran |= redis_publisher_turn(&r->publisher, r->core.stats.up);
+		redis_stream_turn(&r->stream);
+		redis_sessions_turn(&r->sessions, r->core.stats.up);
 		redis_presence_turn(&r->presence);
 		redis_queues_turn(&r->queues);
 		redis_link_flush(&r->commands);
@@ -367,6 +420,8 @@ static const struct adapter_ops redis_ops = {
 	.queue = redis_queue,
 	.queue_watch = redis_queue_watch,
 	.queue_unwatch = redis_queue_unwatch,
+	.session = redis_session,
+	.position = redis_position,
 	.turn = redis_turn,
 	.stats = redis_stats,
 	.close = redis_close,
@@ -435,7 +490,15 @@ struct adapter *adapter_redis_new(const struct adapter_options *o,
 	init_links(r, x);
 	redis_scripts_init(&r->scripts, &r->commands);
 	redis_pubsub_init(&r->pubsub, &r->core, &r->subscriptions);
-	redis_publisher_init(&r->publisher, &r->core, &r->commands, &r->pubsub);
+	redis_library_init(&r->library, &r->core, &r->commands, redis_script_rooms,
+			   "gh_rooms_version", "redis_rooms_refused");
+	redis_stream_init(&r->stream, &r->core, &r->commands, &r->pubsub, &r->library,
+			  &stream_events, r);
+	if (o->sessions.on)
+		redis_pubsub_set_stream(&r->pubsub, &r->stream);
+	redis_sessions_init(&r->sessions, &r->core, &r->commands, &r->stream);
+	redis_publisher_init(&r->publisher, &r->core, &r->commands, &r->pubsub,
+			     &r->stream);
 	redis_presence_init(&r->presence, &r->core, &r->commands, &r->scripts);
 	redis_queues_init(&r->queues, &r->core, &r->commands, &r->pubsub);
 	r->tick_ms = tick_ms(o, x);

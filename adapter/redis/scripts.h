@@ -32,6 +32,8 @@ REDIS_SCRIPTS_TABLE(REDIS_SCRIPT_TEXT_)
 
 /* lua/queues.lua, which is no script of these but a library of functions (queues.h). */
 extern const char redis_script_queues[];
+/* Likewise lua/rooms.lua (stream.h, sessions.h). */
+extern const char redis_script_rooms[];
 
 enum { REDIS_SHA_LEN = 40 };
 

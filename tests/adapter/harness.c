@@ -13,6 +13,7 @@ static uv_prepare_t prepare;
 static uv_timer_t timer;
 static bool started;
 static struct node *nodes;
+static bool ran;     /* a turn had something to do */
 static bool calling; /* in a call of the adapter: nothing may call back */
 
 /* --- strings --- */
@@ -65,7 +66,7 @@ static void turns(uv_prepare_t *p)
 	for (n = nodes; n; n = next) {
 		next = n->next;
 		while (n->a && adapter_turn(n->a))
-			;
+			ran = true;
 	}
 }
 
@@ -90,7 +91,10 @@ static void start(void)
 void step(void)
 {
 	start();
-	uv_run(&loop, UV_RUN_ONCE);
+	ran = false;
+	uv_run(&loop, UV_RUN_NOWAIT);
+	if (!ran) /* else somebody may have what he waits for */
+		uv_run(&loop, UV_RUN_ONCE);
 }
 
 bool harness_end(void)
@@ -129,21 +133,49 @@ static struct slice text_of(struct slice data)
 	return text;
 }
 
+static void put_message(struct buf *line, const struct cluster_broadcast *b)
+{
+	struct slice era;
+	uint64_t number;
+
+	CHECK(slice_starts(b->uid, SLICE_LIT("gh-")) == !b->foreign);
+	buf_slice(line, b->nsp);
+	put_rooms(line, "rooms", b->rooms, b->rooms_n);
+	put_rooms(line, "except", b->except, b->except_n);
+	if (b->flags)
+		buf_printf(line, " flags=%u", b->flags);
+	buf_printf(line, " e:%.*s%s", SLICE_FMT(text_of(b->data)),
+		   b->foreign ? " foreign" : "");
+	if (!b->offset.n)
+		return;
+	CHECK(cluster_offset(b->offset, &era, &number) == ERR_OK);
+	CHECK(number == b->number && number > 0);
+	buf_printf(line, " n=%llu", (unsigned long long)number);
+}
+
+uint64_t number_in(const char *line)
+{
+	const char *at = strstr(line, " n=");
+
+	return at ? strtoull(at + 3, NULL, 10) : 0;
+}
+
+/* A numbered one comes in order, and the position is not behind it. */
 static void on_message(void *ctx, const struct cluster_broadcast *b)
 {
 	struct node *n = ctx;
 	struct buf line = BUF_INIT;
+	struct slice offset;
 
 	CHECK(!calling);
 	CHECK(!n->closing);
-	CHECK(slice_starts(b->uid, SLICE_LIT("gh-")) == !b->foreign);
-	buf_slice(&line, b->nsp);
-	put_rooms(&line, "rooms", b->rooms, b->rooms_n);
-	put_rooms(&line, "except", b->except, b->except_n);
-	if (b->flags)
-		buf_printf(&line, " flags=%u", b->flags);
-	buf_printf(&line, " e:%.*s%s", SLICE_FMT(text_of(b->data)),
-		   b->foreign ? " foreign" : "");
+	if (b->offset.n) {
+		CHECK(b->number > n->number);
+		n->number = b->number;
+		CHECK(adapter_position(n->a, &offset) >= b->number);
+		CHECK(offset.n > 0);
+	}
+	put_message(&line, b);
 	strings_push(&n->heard, &line);
 	buf_deinit(&line);
 }
@@ -240,12 +272,46 @@ static void on_log(void *ctx, enum adapter_log_level level, const char *id,
 	buf_deinit(&line);
 }
 
+static void on_missed(void *ctx)
+{
+	struct node *n = ctx;
+
+	CHECK(!calling);
+	CHECK(!n->closing);
+	n->missed++;
+}
+
+static void on_session(void *ctx, enum session_event what, struct slice sid,
+		       uint64_t generation, struct slice room)
+{
+	static const char *const names[] = {
+		[SESSION_TAKEN] = "taken",
+		[SESSION_DISCONNECTED] = "disconnected",
+		[SESSION_JOINED] = "joined",
+		[SESSION_LEFT] = "left",
+	};
+	struct node *n = ctx;
+	struct buf line = BUF_INIT;
+
+	CHECK(!calling);
+	CHECK(!n->closing);
+	CHECK(sid.n == ID_LEN);
+	buf_printf(&line, "%s %.*s %llu", names[what], SLICE_FMT(sid),
+		   (unsigned long long)generation);
+	if (room.n)
+		buf_printf(&line, " %.*s", SLICE_FMT(room));
+	strings_push(&n->sessions, &line);
+	buf_deinit(&line);
+}
+
 static const struct adapter_events events = {
 	.on_message = on_message,
 	.on_told = on_told,
 	.on_state = on_state,
 	.on_presence_lost = on_presence_lost,
 	.on_member_lost = on_member_lost,
+	.on_missed = on_missed,
+	.on_session = on_session,
 	.on_queue = on_queue,
 	.on_log = on_log,
 };
@@ -260,7 +326,15 @@ struct setup setup_of(struct server *server)
 		      .events = &events,
 		      .publish_waiting_bytes_max = 1 << 20,
 		      .publish_wait_ms_max = WAIT_MS,
-		      .presence_lease_ms = 30000},
+		      .presence_lease_ms = 30000,
+		      /* Off, until a test says otherwise. */
+		      .sessions = {.window_ms = 600000,
+				   .renew_ms = 60000,
+				   .log_events_max = 1000,
+				   .log_bytes_max = 1 << 20,
+				   .nsp_log_events_max = 10000,
+				   .nsp_log_bytes_max = 4 << 20,
+				   .recent_bytes_max = 4 << 20}},
 	};
 
 	if (server)
@@ -343,6 +417,7 @@ void node_free(struct node *n)
 	strings_clear(&n->logs);
 	strings_clear(&n->told);
 	strings_clear(&n->woken);
+	strings_clear(&n->sessions);
 	free(n);
 }
 
@@ -590,6 +665,106 @@ void queue_unwatch(struct node *n, const char *queue)
 	calling = true;
 	adapter_queue_unwatch(n->a, slice_str(queue));
 	calling = false;
+}
+
+/* --- sessions --- */
+
+void session_got_clear(struct session_got *got)
+{
+	strings_clear(&got->rooms);
+	strings_clear(&got->messages);
+	*got = (struct session_got){0};
+}
+
+static void put_room(struct buf *line, const struct session_room *room)
+{
+	uint64_t after = 0;
+
+	CHECK(room->spans_n > 0);
+	buf_printf(line, "%.*s %u ", SLICE_FMT(room->name), room->flags);
+	for (size_t i = 0; i < room->spans_n; i++) {
+		const struct session_span *span = &room->spans[i];
+
+		CHECK(span->joined >= after && span->left >= span->joined);
+		after = span->left;
+		buf_printf(line, "%s%llu-", i ? "," : "",
+			   (unsigned long long)span->joined);
+		if (span->left != UINT64_MAX)
+			buf_printf(line, "%llu", (unsigned long long)span->left);
+	}
+}
+
+static void keep_messages(struct session_got *got, const struct session_reply *r)
+{
+	struct cluster_rooms rooms = {0};
+	struct buf line = BUF_INIT;
+	uint64_t number = 0;
+
+	for (size_t i = 0; i < r->messages_n; i++) {
+		struct cluster_broadcast b;
+		enum err err = cluster_decode(r->messages[i], &rooms, &b);
+
+		CHECK(err == ERR_OK);
+		if (err)
+			continue;
+		CHECK(b.number > number && b.number <= r->number);
+		number = b.number;
+		got->bytes += r->messages[i].n;
+		put_message(&line, &b);
+		strings_push(&got->messages, &line);
+	}
+	cluster_rooms_deinit(&rooms);
+	buf_deinit(&line);
+}
+
+static void on_session_done(void *arg, enum err err, const struct session_reply *r)
+{
+	struct session_got *got = arg;
+	struct buf line = BUF_INIT;
+
+	CHECK(!calling);
+	CHECK(++got->calls == 1);
+	CHECK((err == ERR_OK) == (r != NULL));
+	got->err = err;
+	got->heard = got->node->heard.n;
+	got->told = got->node->sessions.n;
+	if (!r)
+		return;
+	got->r = *r;
+	got->r.rooms = NULL;
+	got->r.messages = NULL;
+	for (size_t i = 0; i < r->rooms_n; i++) {
+		put_room(&line, &r->rooms[i]);
+		strings_push(&got->rooms, &line);
+	}
+	keep_messages(got, r);
+	buf_deinit(&line);
+}
+
+/* What is borrowed for the call is spoilt afterwards. */
+void session_ask(struct node *n, const struct session_request *r, struct session_got *got)
+{
+	struct session_request lent = *r;
+	struct slice *fields[] = {&lent.sid,  &lent.nsp,    &lent.pid,
+				  &lent.user, &lent.offset, &lent.room};
+	enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };
+	uint8_t *copies[FIELDS];
+
+	for (size_t i = 0; i < FIELDS; i++) {
+		copies[i] = mem_alloc(fields[i]->n);
+		if (fields[i]->n)
+			memcpy(copies[i], fields[i]->p, fields[i]->n);
+		fields[i]->p = copies[i];
+	}
+	if (got)
+		got->node = n;
+	calling = true;
+	adapter_session(n->a, &lent, got ? on_session_done : NULL, got);
+	calling = false;
+	for (size_t i = 0; i < FIELDS; i++) {
+		memset(copies[i], 0xff, fields[i]->n);
+		free(copies[i]);
+	}
 }
 
 const char *sid_of(const struct node *n, unsigned i, char out[ID_LEN + 1])

@@ -29,13 +29,16 @@ struct node {
 	uv_loop_t *loop;
 	struct node *next; /* of the harness */
 	char code[NODE_CODE_LEN + 1];
-	/* "/nsp rooms=a,b except=c flags=1 e:text", " foreign"; "told FROM text" */
+	/* "/nsp rooms=a,b except=c flags=1 e:text", " foreign", " n=5" if it has a
+	 * number; "told FROM text" */
 	struct strings heard;
-	struct strings lost;  /* "/nsp#room sid user", " @node" as of members */
-	struct strings logs;  /* "id" */
-	struct strings told;  /* "id text", of the same lines */
-	struct strings woken; /* queues of on_queue */
-	unsigned ups, downs, gaps, presence_lost;
+	struct strings lost;	 /* "/nsp#room sid user", " @node" as of members */
+	struct strings logs;	 /* "id" */
+	struct strings told;	 /* "id text", of the same lines */
+	struct strings woken;	 /* queues of on_queue */
+	struct strings sessions; /* of on_session: "taken SID 2", "joined SID 2 room" */
+	unsigned ups, downs, gaps, presence_lost, missed;
+	uint64_t number; /* the last that was heard */
 	bool up, closing, closed;
 };
 
@@ -119,6 +122,24 @@ void queue_ask(struct node *n, const struct queue_request *r, struct queue_got *
 void queue_got_clear(struct queue_got *got);
 void queue_watch(struct node *n, const char *queue);
 void queue_unwatch(struct node *n, const char *queue);
+
+/* What came of a request to a session. */
+struct session_got {
+	unsigned calls;
+	enum err err;
+	struct session_reply r;	 /* without rooms and messages */
+	struct strings rooms;	 /* "room flags joined-left,joined-" */
+	struct strings messages; /* as heard */
+	size_t bytes;		 /* of the messages */
+	size_t heard, told;	 /* lines in heard and sessions of the node by then */
+	struct node *node;
+};
+
+void session_ask(struct node *n, const struct session_request *r,
+		 struct session_got *got);
+void session_got_clear(struct session_got *got);
+/* The number in a line of `heard` or `messages`; 0: none. */
+uint64_t number_in(const char *line);
 
 /* An id of this node: its code and a number. */
 const char *sid_of(const struct node *n, unsigned i, char out[ID_LEN + 1]);

@@ -127,20 +127,29 @@ void server_kill(struct server *s)
 	s->pid = 0;
 }
 
-void server_stop(struct server *s)
+static void empty(const char *path)
 {
 	struct dirent *e;
-	DIR *d;
+	DIR *d = opendir(path);
 
-	if (s->pid)
-		server_kill(s);
-	d = opendir(s->dir);
 	while (d && (e = readdir(d))) {
 		if (e->d_name[0] != '.')
 			unlinkat(dirfd(d), e->d_name, 0);
 	}
 	if (d)
 		closedir(d);
+}
+
+void server_stop(struct server *s)
+{
+	char aof[sizeof(s->dir) + 16];
+
+	if (s->pid)
+		server_kill(s);
+	snprintf(aof, sizeof(aof), "%s/appendonlydir", s->dir);
+	empty(aof);
+	rmdir(aof); /* where there is one */
+	empty(s->dir);
 	if (rmdir(s->dir))
 		die("rmdir");
 	*s = (struct server){0};

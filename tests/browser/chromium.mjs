@@ -21,30 +21,30 @@ export async function launch() {
   });
 }
 
-// One person's window on the page of one node.
-export class Window {
-  static async open(browser, url, { name, room = "lobby", dark = false, phone = false }) {
+// A page in a browser of its own: no cookies, no storage shared.
+export class Tab {
+  static async open(browser, url, { name, dark = false, phone = false }) {
     const context = await browser.newContext({
       colorScheme: dark ? "dark" : "light",
       viewport: phone ? { width: 390, height: 844 } : { width: 1280, height: 800 },
     });
-    const window = new Window();
-    window.name = name;
-    window.faults = []; // what the page itself did wrong
-    window.page = await context.newPage();
-    window.page.setDefaultTimeout(DEADLINE_MS);
-    window.page.on("pageerror", (error) => window.faults.push(error.message));
-    window.page.on("console", (message) => {
+    return this.in(context, url, name);
+  }
+
+  // In a browser that is there, whose storage it shares.
+  static async in(context, url, name) {
+    const tab = new this();
+    tab.name = name;
+    tab.faults = []; // what the page itself did wrong
+    tab.page = await context.newPage();
+    tab.page.setDefaultTimeout(DEADLINE_MS);
+    tab.page.on("pageerror", (error) => tab.faults.push(error.message));
+    tab.page.on("console", (message) => {
       // A lost connection is an error on the console too, and none of the page's.
-      if (message.type() === "error" && !LOST.test(message.text()))
-        window.faults.push(message.text());
+      if (message.type() === "error" && !LOST.test(message.text())) tab.faults.push(message.text());
     });
-    await window.page.goto(url);
-    await window.page.fill("#name", name);
-    await window.page.fill("#first-room", room);
-    await window.page.click("#welcome-form button");
-    await window.state("connected");
-    return window;
+    await tab.page.goto(url);
+    return tab;
   }
 
   // Until this holds on the page.
@@ -68,6 +68,29 @@ export class Window {
       (state) => document.getElementById("state").dataset.state === state,
       wanted,
     );
+  }
+
+  // Take the network away from this window, and give it back.
+  offline(on) {
+    return this.page.context().setOffline(on);
+  }
+
+  async shot(name) {
+    if (!SHOTS) return;
+    mkdirSync(SHOTS, { recursive: true });
+    await this.page.screenshot({ path: join(SHOTS, `${name}.png`) });
+  }
+}
+
+// One person's window on the chat page of one node.
+export class Window extends Tab {
+  static async open(browser, url, { room = "lobby", ...options }) {
+    const window = await super.open(browser, url, options);
+    await window.page.fill("#name", options.name);
+    await window.page.fill("#first-room", room);
+    await window.page.click("#welcome-form button");
+    await window.state("connected");
+    return window;
   }
 
   // Names in the list of who is here.
@@ -150,18 +173,7 @@ export class Window {
     );
   }
 
-  // Take the network away from this window, and give it back.
-  offline(on) {
-    return this.page.context().setOffline(on);
-  }
-
   node() {
     return this.page.textContent("#my-node");
-  }
-
-  async shot(name) {
-    if (!SHOTS) return;
-    mkdirSync(SHOTS, { recursive: true });
-    await this.page.screenshot({ path: join(SHOTS, `${name}.png`) });
   }
 }

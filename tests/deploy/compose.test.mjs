@@ -270,6 +270,33 @@ describe("docker-compose.yml", () => {
     await talk(...people);
   });
 
+  test("examples/parcels has its pages and its rules on it", async () => {
+    for (const socket of clients.splice(0)) socket.disconnect();
+    const files = ["-f", "docker-compose.yml", "-f", "examples/parcels/compose.yaml"];
+    await compose(...files, "up", "-d");
+    await findContainers();
+    await healthy(...SERVICES);
+    for (const path of ["/", "/hub.html", "/common.js", "/socket.io/socket.io.esm.min.js"])
+      assert.equal((await fetch(url + path)).status, 200, path);
+    assert.equal((await fetch(`${url}/app.js`)).status, 404, "the chat page is not there");
+
+    const [vendor, driver] = ["vendor.Bakery", "driver.Ben"].map((user) =>
+      io(url, { auth: { user }, forceNew: true, ...WEBSOCKET }),
+    );
+    clients.push(vendor, driver);
+    const ask = (socket, ...args) => socket.timeout(20_000).emitWithAck(...args);
+    const taken = new Promise((resolve) => {
+      driver.on("queue:message", ({ payload }, ack) => {
+        ack({ ok: true });
+        resolve(payload);
+      });
+    });
+    assert.equal((await ask(vendor, "queue:consume", "pickups")).error.code, "not_allowed");
+    assert.equal((await ask(vendor, "queue:push", "pickups", "bread")).ok, true);
+    assert.equal((await ask(driver, "queue:consume", "pickups")).ok, true);
+    assert.equal(await within("the driver gets it", taken), "bread");
+  });
+
   // Here, since the image has the program and its libraries: systemd is put beside them.
   test("gatehouse.service runs under systemd", async () => {
     const image = `${NAME}-systemd`;

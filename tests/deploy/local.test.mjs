@@ -7,25 +7,9 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { io } from "socket.io-client";
-import { Process, scratchDirectory } from "../lib/processes.mjs";
+import { freePort, local, started } from "../lib/local.mjs";
+import { scratchDirectory } from "../lib/processes.mjs";
 import { until, within } from "../lib/wait.mjs";
-
-const SCRIPT = new URL("../../deploy/local.sh", import.meta.url).pathname;
-const BUILD = process.env.GATEHOUSE_BUILD_DIR;
-assert.ok(BUILD, "GATEHOUSE_BUILD_DIR must name the build directory (ctest sets it)");
-
-// The script listens on 127.0.0.1, and so have others, so a port is looked for.
-async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-function local(...args) {
-  return new Process("local.sh", SCRIPT, ["--no-build", "--build-dir", BUILD, ...args]);
-}
 
 // Process ids of all descendants, from /proc.
 function descendants(pid) {
@@ -50,12 +34,6 @@ function descendants(pid) {
 }
 
 const runs = (pid) => existsSync(`/proc/${pid}`);
-
-async function started(script) {
-  const runs = () => script.output.includes("Ctrl-C stops everything");
-  await until("the cluster runs", () => script.exit || runs(), 40_000);
-  if (!runs()) throw script.failure("local.sh ended");
-}
 
 async function client(port, user) {
   const socket = io(`http://127.0.0.1:${port}`, {
@@ -135,6 +113,90 @@ describe("deploy/local.sh", () => {
     assert.equal(existsSync(directory), false);
     assert.match(script.output, /Everything has stopped\./);
     assert.doesNotMatch(script.output, /did not end within|ended with exit code/);
+  });
+
+  it("has a configuration and pages of one's own", async () => {
+    const directory = scratchDirectory();
+    const pages = join(directory, "my pages");
+    mkdirSync(pages);
+    writeFileSync(join(pages, "index.html"), "<!doctype html><title>mine</title>");
+    writeFileSync(join(pages, "large.js"), "// ".padEnd(200_000, "x"));
+    const config = join(directory, "my.yaml");
+    writeFileSync(config, `
+namespaces:
+  - name: /
+    auth: none
+    rooms: [{match: den, join: anybody, emit: members}]
+`);
+    const port = await freePort();
+    const own = ["--port", String(port), "--nodes", "2", "--config", config, "--pages", pages];
+    const script = run(...own);
+    await started(script);
+    const get = (path, options) => fetch(`http://127.0.0.1:${port}${path}`, options);
+    for (const [path, type, size] of [
+      ["/", "text/html; charset=utf-8", 34],
+      ["/index.html?name=ada", "text/html; charset=utf-8", 34],
+      ["/large.js", "text/javascript; charset=utf-8", 200_000],
+      ["/socket.io/socket.io.min.js", "application/javascript; charset=utf-8", null],
+    ]) {
+      const answer = await get(path);
+      assert.equal(answer.status, 200, path);
+      assert.equal(answer.headers.get("content-type"), type);
+      const { length } = await answer.text();
+      assert.ok(size === null ? length > 10_000 : length === size, `${path}: ${length}`);
+    }
+    assert.equal((await get("/app.js")).status, 404, "of the chat page nothing is served");
+    assert.equal((await get("/", { method: "POST" })).status, 405);
+    assert.equal(await (await get("/large.js", { method: "HEAD" })).text(), "");
+
+    const ada = await client(port, "ada");
+    try {
+      const join = (room) => ada.timeout(10_000).emitWithAck("room:join", room);
+      assert.equal((await join("den")).ok, true);
+      assert.equal((await join("lobby")).error.code, "not_allowed");
+    } finally {
+      ada.close();
+    }
+    const { code } = await script.stop("SIGINT", 40_000);
+    assert.equal(code, 130);
+  });
+
+  it("says what is wrong with a configuration and with pages", async () => {
+    const directory = scratchDirectory();
+    const file = (name, text) => {
+      writeFileSync(join(directory, name), text);
+      return join(directory, name);
+    };
+    const pages = (name, ...files) => {
+      mkdirSync(join(directory, name));
+      for (const f of files) file(join(name, f), "x");
+      return join(directory, name);
+    };
+    for (const [args, says] of [
+      [["--config", file("bad.yaml", "namespaces: []\n")], /bad.yaml:1: namespaces: is empty.*\n[^]*The configuration has mistakes/],
+      [["--config", join(directory, "none.yaml")], /none.yaml/],
+      [["--pages", join(directory, "none")], /There is no directory '.*none'/],
+      [["--pages", pages("empty")], /There is nothing in '.*empty'/],
+      [["--pages", pages("tar", "index.html", "a.tar")], /'a.tar' is no page: .html/],
+      [["--pages", pages("blank", "my page.html")], /'my page.html' has characters other than/],
+      [["--pages", pages("quo\"ted", "index.html")], /'.*quo"ted' has one of/],
+    ]) {
+      const script = run("--port", String(await freePort()), ...args);
+      const { code } = await within("it ends", script.ended);
+      assert.equal(code, 1, script.output);
+      assert.match(script.output, says);
+      assert.doesNotMatch(script.output, /Starting a cluster/);
+    }
+  });
+
+  it("reports each of two nodes that are killed in one breath", async () => {
+    const script = run("--port", String(await freePort()));
+    await started(script);
+    for (const [, pid] of [...script.output.matchAll(/node[12] .* process (\d+)/g)])
+      process.kill(Number(pid), "SIGKILL");
+    await until("both deaths are reported", () => /Nodes that go on: 1\./.test(script.output));
+    assert.match(script.output, /node1 ended, killed[^]*node2 ended, killed/);
+    await script.stop("SIGINT", 40_000);
   });
 
   it("takes its processes along when it is killed, workers too", async () => {

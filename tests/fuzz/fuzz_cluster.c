@@ -32,12 +32,17 @@ static void fuzz_message(struct slice message)
 	assert(b.foreign == !slice_starts(b.uid, SLICE_LIT("gh-")));
 	if (!b.uid.n)
 		b.uid = SLICE_LIT("x");
+	assert(b.offset.n || !b.number);
 	cluster_encode(&b, &out);
+	if (b.offset.n)
+		cluster_put_offset(&out, b.offset);
 	err = cluster_decode(buf_view(&out), &rooms2, &b2);
 	assert(!err);
 	assert(slice_eq(b.uid, b2.uid));
 	assert(slice_eq(b.nsp, b2.nsp));
 	assert(slice_eq(b.data, b2.data));
+	assert(slice_eq(b.offset, b2.offset));
+	assert(b.number == b2.number);
 	assert(b.flags == b2.flags);
 	assert(b.foreign == b2.foreign);
 	check_lists(b.rooms, b.rooms_n, b2.rooms, b2.rooms_n);

@@ -31,13 +31,11 @@ static void on_stopped(void *arg)
 	*(bool *)arg = true;
 }
 
-static void want_room(void *arg, struct socket *s, struct slice room, bool presence,
-		      bool announce)
+static void want_room(void *arg, struct socket *s, struct slice room, unsigned flags)
 {
 	(void)arg;
 	(void)s;
-	(void)presence;
-	(void)announce;
+	(void)flags;
 	assert(room.n);
 }
 

@@ -7,7 +7,9 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { useNode } from "../lib/hooks.mjs";
+import { Node } from "../lib/node.mjs";
 import { freePort, HOST, Process, scratchDirectory } from "../lib/processes.mjs";
+import { RedisServer } from "../lib/redis.mjs";
 import { until, within } from "../lib/wait.mjs";
 
 const SERVER = fileURLToPath(new URL("bench-server.mjs", import.meta.url));
@@ -132,15 +134,18 @@ function scenarios(url, args, transports, extra = () => []) {
     assert.equal(r.counts.connected, 10);
     assert.equal(r.counts.sent, 0);
     assert.ok(r.server.connect_cpu_s > 0);
+    assert.ok(r.server.close_cpu_s > 0);
     assert.ok(r.server.rss_connected > 1_000_000);
   });
 }
 
+const rules = [{ match: "bench:*", join: "anybody", emit: "anybody" }];
+const OPEN = { name: "/", auth: "none", apps: ["rooms"], rooms: rules };
+
 describe("a load for a node", () => {
-  const rules = [{ match: "bench:*", join: "anybody", emit: "anybody" }];
   const node = useNode({
     namespaces: [
-      { name: "/", auth: "none", apps: ["rooms"], rooms: rules },
+      OPEN,
       { name: "/other", auth: "none", apps: ["rooms"], rooms: rules },
       { name: "/closed", auth: "none", apps: ["rooms"], rooms: [] },
     ],
@@ -220,6 +225,51 @@ describe("a load for a node", () => {
     const r = JSON.parse(readFileSync(file, "utf8"));
     assert.equal(r.interrupted, true);
     assert.equal(r.counts.lost, 0);
+  });
+});
+
+describe("a load for two nodes", () => {
+  const nodes = [];
+  let redis;
+  before(async () => {
+    redis = await RedisServer.start();
+    for (const name of ["first", "second"]) {
+      const config = { redis: redis.url, eventRate: 0, namespaces: [OPEN] };
+      nodes.push(await Node.start(config, { name }));
+    }
+  });
+  after(async () => {
+    for (const node of nodes) await node.stop();
+    await redis.kill();
+  });
+  const few = ["--processes", 2, "--messages", 20];
+  const pids = () => nodes.flatMap((node) => ["--server-pid", node.process.pid]);
+
+  for (const [scenario, args, conns, sent, delivered] of [
+    ["fanout", ["--conns", 5], 6, 20, 100],
+    ["rooms", ["--rooms", 3, "--members", 4], 15, 60, 240],
+  ]) {
+    test(`${scenario}, published at the other`, async () => {
+      const to = ["--publish-to", nodes[0].url];
+      const r = await run(scenario, nodes[1].url, to, args, few, pids());
+      assert.deepEqual(wrong(r), {}, r.output);
+      assert.equal(r.code, 0);
+      assert.equal(r.counts.connected, conns);
+      assert.equal(r.counts.sent, sent);
+      assert.equal(r.counts.delivered, delivered);
+      // Who publishes is in no room, so nothing comes to it.
+      assert.equal(r.counts.misrouted + r.counts.other_events, 0);
+      assert.equal(r.publish_to, nodes[0].url);
+    });
+  }
+
+  test("publishers that are refused leave nothing to deliver", async () => {
+    const to = ["--publish-to", `http://${HOST}:${freePort()}`];
+    const r = await run("fanout", nodes[1].url, to, "--conns", 4, few);
+    assert.equal(r.code, 1);
+    assert.deepEqual(wrong(r), { failed: 1 });
+    assert.equal(r.counts.connected, 4);
+    assert.equal(r.counts.sent, 0);
   });
 });
 

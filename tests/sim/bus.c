@@ -1,6 +1,7 @@
 #include "bus.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "adapter/done.h"
@@ -18,6 +19,8 @@ enum item_kind {
 	ITEM_DONE,
 	ITEM_MESSAGE,
 	ITEM_TOLD,
+	ITEM_SESSION,
+	ITEM_TAKEN, /* a session of the node was taken */
 };
 
 struct item {
@@ -27,6 +30,9 @@ struct item {
 	enum err err;
 	struct buf key;	  /* a channel, or the code of a node */
 	struct buf bytes; /* a message */
+	bool logged;
+	uint64_t number;
+	struct store_call *call;
 };
 
 struct channel {
@@ -47,6 +53,8 @@ static void item_free(struct item *i)
 {
 	buf_deinit(&i->key);
 	buf_deinit(&i->bytes);
+	if (i->call)
+		store_call_free(i->call);
 	free(i);
 }
 
@@ -87,6 +95,8 @@ static void on_publish(struct adapter *a, const struct cluster_broadcast *b,
 	struct cluster_broadcast own = *b;
 
 	own.uid = SLICE_LIT("gh-node");
+	own.flags &= CLUSTER_VOLATILE;
+	i->logged = b->flags & CLUSTER_LOGGED;
 	channel_key(&i->key, b->nsp, b->rooms_n == 1 ? b->rooms[0] : SLICE_EMPTY);
 	cluster_encode(&own, &i->bytes);
 	queue(node_of(a), COMMANDS_OUT, i);
@@ -172,6 +182,25 @@ static void on_list(struct adapter *a, struct slice nsp, struct slice room,
 	queue(node_of(a), COMMANDS_OUT, item_new(ITEM_PRESENCE, done_members(done, arg)));
 }
 
+static void on_session(struct adapter *a, const struct session_request *r,
+		       adapter_session_fn *done, void *arg)
+{
+	struct item *i = item_new(ITEM_SESSION, done_session(done, arg));
+
+	i->call = store_call_new(r);
+	queue(node_of(a), COMMANDS_OUT, i);
+}
+
+static uint64_t on_position(const struct adapter *a, struct slice *offset)
+{
+	static char text[OFFSET_MAX];
+	uint64_t n = ((const struct bus_node *)(const void *)a)->position;
+
+	snprintf(text, sizeof(text), "era-%llu", (unsigned long long)n);
+	*offset = slice_str(text);
+	return n;
+}
+
 static bool on_turn(struct adapter *a)
 {
 	(void)a;
@@ -204,6 +233,8 @@ static const struct adapter_ops bus_ops = {
 	.presence_add = on_presence,
 	.presence_remove = on_presence,
 	.presence_list = on_list,
+	.session = on_session,
+	.position = on_position,
 	.turn = on_turn,
 	.stats = on_stats,
 	.close = on_close,
@@ -219,6 +250,7 @@ struct adapter *bus_join(struct bus *b, const struct adapter *real)
 	for (size_t i = 0; i < BUS_QUEUES; i++)
 		link_init(&n->queues[i]);
 	link_init(&n->subscribed);
+	link_init(&n->again);
 	return &n->base;
 }
 
@@ -230,7 +262,9 @@ static struct item *any_item(struct bus_node *n)
 		if (l)
 			return container_of(l, struct item, link);
 	}
-	return NULL;
+	return list_empty(&n->again)
+		       ? NULL
+		       : container_of(list_pop(&n->again), struct item, link);
 }
 
 void bus_leave(struct bus_node *n)
@@ -264,7 +298,10 @@ void bus_cut(struct bus_node *n)
 		if (i->kind == ITEM_DONE)
 			continue;
 		list_remove(l);
-		item_free(i);
+		if (i->kind == ITEM_SESSION)
+			list_push(&n->again, l);
+		else
+			item_free(i);
 	}
 }
 
@@ -291,7 +328,7 @@ static bool hears(struct bus_node *n, struct slice key)
 	       (id_is(room) && slice_starts(room, slice_str(n->base.node_code)));
 }
 
-static void publish(struct bus *b, struct slice key, struct slice bytes)
+static void publish(struct bus *b, struct slice key, struct slice bytes, uint64_t number)
 {
 	for (size_t i = 0; i < b->n; i++) {
 		struct item *m;
@@ -299,9 +336,65 @@ static void publish(struct bus *b, struct slice key, struct slice bytes)
 		if (b->nodes[i].dead || b->nodes[i].deaf || !hears(&b->nodes[i], key))
 			continue;
 		m = item_new(ITEM_MESSAGE, done_plain(NULL, NULL));
+		m->number = number;
 		buf_slice(&m->bytes, bytes);
 		queue(&b->nodes[i], MESSAGES_IN, m);
 	}
+}
+
+/* The number it got, and the message with it, to who listens. */
+static uint64_t publish_logged(struct bus *b, struct slice key, struct slice bytes)
+{
+	const struct store_entry *e = store_publish(&b->store, key, bytes);
+
+	publish(b, key, buf_view(&e->message), e->number);
+	return e->number;
+}
+
+uint64_t bus_publish_logged(struct bus *b, const struct cluster_broadcast *message)
+{
+	struct buf key = BUF_INIT, bytes = BUF_INIT;
+	uint64_t number;
+
+	channel_key(&key, message->nsp,
+		    message->rooms_n == 1 ? message->rooms[0] : SLICE_EMPTY);
+	cluster_encode(message, &bytes);
+	number = publish_logged(b, buf_view(&key), buf_view(&bytes));
+	buf_deinit(&key);
+	buf_deinit(&bytes);
+	return number;
+}
+
+void bus_mend(struct bus_node *n)
+{
+	struct store *s = &n->bus->store;
+	struct link *l;
+
+	n->deaf = false;
+	for (l = s->log.next; l != &s->log; l = l->next) {
+		struct store_entry *e = container_of(l, struct store_entry, link);
+		struct item *m;
+
+		if (e->number <= n->position || !hears(n, buf_view(&e->key)))
+			continue;
+		m = item_new(ITEM_MESSAGE, done_plain(NULL, NULL));
+		m->number = e->number;
+		buf_slice(&m->bytes, buf_view(&e->message));
+		queue(n, MESSAGES_IN, m);
+	}
+	while ((l = list_pop(&n->again)))
+		list_push(&n->queues[COMMANDS_OUT], l);
+}
+
+void bus_init(struct bus *b)
+{
+	memset(b, 0, sizeof(*b));
+	store_init(&b->store);
+}
+
+void bus_deinit(struct bus *b)
+{
+	store_deinit(&b->store);
 }
 
 void bus_publish(struct bus *b, const char *nsp, const char *room, struct slice data)
@@ -316,7 +409,7 @@ void bus_publish(struct bus *b, const char *nsp, const char *room, struct slice 
 
 	channel_key(&key, c.nsp, r);
 	cluster_encode(&c, &bytes);
-	publish(b, buf_view(&key), buf_view(&bytes));
+	publish(b, buf_view(&key), buf_view(&bytes), 0);
 	buf_deinit(&key);
 	buf_deinit(&bytes);
 }
@@ -340,15 +433,56 @@ static bool told(struct bus_node *from, struct slice code, struct slice bytes)
 	return false;
 }
 
+static bool is_in_stream(const struct item *i)
+{
+	return i->call->request.op == SESSION_JOIN ||
+	       i->call->request.op == SESSION_REPLAY;
+}
+
+static void taken(struct bus *b, const struct store_call *c)
+{
+	for (size_t i = 0; i < b->n && c->taken_from[0]; i++) {
+		struct item *m;
+
+		if (b->nodes[i].dead || b->nodes[i].deaf ||
+		    strcmp(b->nodes[i].base.node_code, c->taken_from) != 0)
+			continue;
+		m = item_new(ITEM_TAKEN, done_plain(NULL, NULL));
+		buf_slice(&m->key, c->request.sid);
+		m->number = c->reply.generation;
+		queue(&b->nodes[i], MESSAGES_IN, m);
+	}
+}
+
+static void do_session(struct bus_node *n, struct item *i)
+{
+	bool in_stream = is_in_stream(i);
+
+	store_do(&n->bus->store, i->call, n->base.node_code);
+	taken(n->bus, i->call);
+	if (in_stream && i->call->err == ERR_OK && n->deaf)
+		list_push(&n->again, &i->link);
+	else
+		queue(n, in_stream && i->call->err == ERR_OK ? MESSAGES_IN : ANSWERS_IN,
+		      i);
+}
+
 static void carry_out(struct bus_node *n, struct item *i)
 {
 	struct slice key = buf_view(&i->key), bytes = buf_view(&i->bytes);
 	struct channel *c = find(n, key);
 	int answer = ANSWERS_IN;
 
+	if (i->kind == ITEM_SESSION) {
+		do_session(n, i);
+		return;
+	}
 	switch (i->kind) {
 	case ITEM_PUBLISH:
-		publish(n->bus, key, bytes);
+		if (i->logged)
+			publish_logged(n->bus, key, bytes);
+		else
+			publish(n->bus, key, bytes, 0);
 		break;
 	case ITEM_FENCE:
 		if (!told(n, slice_str(n->base.node_code), bytes))
@@ -378,6 +512,8 @@ static void carry_out(struct bus_node *n, struct item *i)
 	case ITEM_DONE:
 	case ITEM_MESSAGE:
 	case ITEM_TOLD:
+	case ITEM_SESSION:
+	case ITEM_TAKEN:
 		break;
 	}
 	i->kind = ITEM_DONE;
@@ -390,7 +526,17 @@ static void deliver(struct bus_node *n, struct item *i)
 	struct cluster_broadcast b;
 	enum err err;
 
-	if (i->kind == ITEM_DONE) {
+	if (i->kind == ITEM_SESSION) {
+		if (i->call->err == ERR_OK && is_in_stream(i) &&
+		    i->call->reply.number > n->position)
+			n->position = i->call->reply.number;
+		if (i->done.session)
+			i->done.session(i->done.arg, i->call->err,
+					i->call->err ? NULL : &i->call->reply);
+	} else if (i->kind == ITEM_TAKEN) {
+		n->base.events->on_session(n->base.ctx, SESSION_TAKEN, buf_view(&i->key),
+					   i->number, SLICE_EMPTY);
+	} else if (i->kind == ITEM_DONE) {
 		done_run(i->done, i->err);
 	} else if (i->kind == ITEM_TOLD) {
 		n->base.events->on_told(n->base.ctx, buf_view(&i->key),
@@ -399,6 +545,8 @@ static void deliver(struct bus_node *n, struct item *i)
 		err = cluster_decode(buf_view(&i->bytes), &rooms, &b);
 		assert(err == ERR_OK);
 		(void)err;
+		if (i->number > n->position)
+			n->position = i->number;
 		n->base.events->on_message(n->base.ctx, &b);
 		cluster_rooms_deinit(&rooms);
 	}

@@ -9,6 +9,7 @@
 #include "adapter/adapter.h"
 #include "proto/buf.h"
 #include "proto/list.h"
+#include "store.h"
 
 enum { BUS_NODES_MAX = 4, BUS_QUEUES = 4 };
 
@@ -20,11 +21,14 @@ struct bus_node {
 	/* commands out, their answers in, subscriptions out, messages in */
 	struct link queues[BUS_QUEUES];
 	struct link subscribed; /* channels */
+	struct link again;	/* session requests whose answer a cut took */
+	uint64_t position;	/* the highest number it has heard */
 };
 
 struct bus {
 	struct bus_node nodes[BUS_NODES_MAX];
 	size_t n;
+	struct store store;
 };
 
 /* Give `real`'s place to an adapter of the bus; its events go on. */
@@ -33,11 +37,17 @@ struct adapter *bus_join(struct bus *b, const struct adapter *real);
 void bus_leave(struct bus_node *n);
 /* Cut the connection that brings messages: what was on its way to it is lost. */
 void bus_cut(struct bus_node *n);
+/* It is back: the node hears what was numbered meanwhile, in order. */
+void bus_mend(struct bus_node *n);
 /* How many things could happen next. */
 size_t bus_choices(const struct bus *b);
 /* Let the `choice`th of them happen; the node that was told something, or NULL. */
 struct bus_node *bus_step(struct bus *b, size_t choice);
 /* Publish as a peer that is no node: `data` is an encoded array. */
 void bus_publish(struct bus *b, const char *nsp, const char *room, struct slice data);
+/* Likewise, numbered and logged; to several rooms, or to all. The number. */
+uint64_t bus_publish_logged(struct bus *b, const struct cluster_broadcast *message);
+void bus_init(struct bus *b);
+void bus_deinit(struct bus *b);
 
 #endif

@@ -570,7 +570,7 @@ static void mend(void)
 	for (size_t i = 0; i < NODES; i++) {
 		if (!bus.nodes[i].deaf)
 			continue;
-		bus.nodes[i].deaf = false;
+		bus_mend(&bus.nodes[i]);
 		real[i]->events->on_state(nodes[i], true, true);
 	}
 }
@@ -616,7 +616,7 @@ static void start(uint64_t seed)
 	published = 0;
 	second = NULL;
 	memset(&client, 0, sizeof(client));
-	memset(&bus, 0, sizeof(bus));
+	bus_init(&bus);
 	for (size_t i = 0; i < NODES; i++) {
 		uv_loop_init(&loops[i]);
 		nodes[i] = node_new(&loops[i], &env, &config, apps);
@@ -658,6 +658,7 @@ static void stop(void)
 		uv_run(&loops[i], UV_RUN_DEFAULT);
 		uv_loop_close(&loops[i]);
 	}
+	bus_deinit(&bus);
 }
 
 static void check(enum fault fault, const char *row)

@@ -103,6 +103,7 @@ static void test_wrong(void)
 		{{{"echo", URL, "--auth", "{", NULL}}, "--auth: must be a JSON object"},
 		{{{"echo", URL, "--room-prefix", "a\"b", NULL}}, "--room-prefix"},
 		{{{"poll", URL, "--transport", "upgrade", NULL}}, "is about polling"},
+		{{{"echo", URL, "--publish-to", URL, NULL}}, "only fanout and rooms"},
 		{{{"rooms", URL, "--rooms", "10000", "--members", "101", NULL}},
 		 "1000000 at most"},
 	};

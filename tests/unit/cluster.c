@@ -376,6 +376,116 @@ static void test_refused(void)
 	cluster_rooms_deinit(&rooms);
 }
 
+static void test_offset(void)
+{
+	static const struct {
+		struct slice offset;
+		enum err err;
+		struct slice era;
+		uint64_t number;
+	} rows[] = {
+		{S("aB3dE6gH-42"), ERR_OK, S("aB3dE6gH"), 42},
+		{S("e-0"), ERR_OK, S("e"), 0},
+		{S("e-007"), ERR_OK, S("e"), 7},
+		{S("e-1-2"), ERR_OK, S("e-1"), 2},
+		{S("--5"), ERR_OK, S("-"), 5},
+		{S("e-999999999999999"), ERR_OK, S("e"), 999999999999999},
+		{S("e-1000000000000000"), ERR_SYNTAX, S(""), 0},
+		{S("e-99999999999999999999999999"), ERR_SYNTAX, S(""), 0},
+		{S(""), ERR_SYNTAX, S(""), 0},
+		{S("-"), ERR_SYNTAX, S(""), 0},
+		{S("-5"), ERR_SYNTAX, S(""), 0},
+		{S("5"), ERR_SYNTAX, S(""), 0},
+		{S("e-"), ERR_SYNTAX, S(""), 0},
+		{S("e5"), ERR_SYNTAX, S(""), 0},
+		{S("e- 5"), ERR_SYNTAX, S(""), 0},
+		{S("e-+5"), ERR_SYNTAX, S(""), 0},
+		{S("e-5 "), ERR_SYNTAX, S(""), 0},
+		{S("e-0x5"), ERR_SYNTAX, S(""), 0},
+		{S("e-5\0"), ERR_SYNTAX, S(""), 0},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *name = (const char *)rows[i].offset.p;
+		struct slice era = SLICE_EMPTY;
+		uint64_t number = 0;
+
+		CHECK_ROW(cluster_offset(rows[i].offset, &era, &number) == rows[i].err,
+			  name);
+		CHECK_SLICE(era, rows[i].era, name);
+		CHECK_ROW(number == rows[i].number, name);
+	}
+}
+
+/* A message of ours with an offset behind it says the same, and that. */
+static void test_put_offset(void)
+{
+	static const struct slice offsets[] = {
+		S("aB3dE6gH-42"), S("aB3dE6gH-999999999999999"),
+		S("an era of more than thirty-one bytes-1")};
+	struct cluster_rooms rooms = {0}, plain_rooms = {0};
+
+	for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
+		struct slice message = unhex(ROOM), era;
+		struct cluster_broadcast b, plain;
+		struct buf out = BUF_INIT;
+		uint64_t number;
+
+		buf_slice(&out, message);
+		cluster_put_offset(&out, offsets[i]);
+		CHECK(cluster_decode(message, &plain_rooms, &plain) == ERR_OK);
+		CHECK(!plain.offset.n && !plain.number);
+		CHECK(cluster_decode(buf_view(&out), &rooms, &b) == ERR_OK);
+		CHECK_SLICE(b.offset, offsets[i], "offset");
+		CHECK(cluster_offset(offsets[i], &era, &number) == ERR_OK);
+		CHECK(b.number == number);
+		CHECK_SLICE(b.nsp, plain.nsp, "nsp");
+		CHECK_SLICE(b.data, plain.data, "data");
+		CHECK(b.rooms_n == plain.rooms_n && b.except_n == plain.except_n);
+		CHECK(b.flags == plain.flags && b.foreign == plain.foreign);
+		for (size_t n = message.n; n < out.n; n++)
+			CHECK(cluster_decode(slice_of(out.p, n), &rooms, &b) ==
+			      ERR_TRUNCATED);
+		free((void *)(uintptr_t)message.p);
+		buf_deinit(&out);
+	}
+	cluster_rooms_deinit(&rooms);
+	cluster_rooms_deinit(&plain_rooms);
+}
+
+/* What peers put fourth may be anything; more may follow. */
+static void test_fourth(void)
+{
+#define THREE "a967682d61626364656682a47479706502a46461746191a2686980"
+	static const struct {
+		const char *name, *hex;
+		struct slice offset;
+		uint64_t number;
+	} rows[] = {
+		{"of a node that is none, and a fifth", FOURTH, S(""), 0},
+		{"no offset in it", "94" THREE "a3616263", S(""), 0},
+		{"no number", "94" THREE "a3652d78", S(""), 0},
+		{"an int", "94" THREE "05", S(""), 0},
+		{"nil", "94" THREE "c0", S(""), 0},
+		{"bin", "94" THREE "c403652d35", S(""), 0},
+		{"a map", "94" THREE "81a161a3652d35", S(""), 0},
+		{"str 8", "94" THREE "d903652d35", S("e-5"), 5},
+		{"fifth alone", "95" THREE "c0a3652d35", S(""), 0},
+	};
+	struct cluster_rooms rooms = {0};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct slice message = unhex(rows[i].hex);
+		struct cluster_broadcast b = {0};
+
+		CHECK_ROW(cluster_decode(message, &rooms, &b) == ERR_OK, rows[i].name);
+		CHECK_SLICE(b.offset, rows[i].offset, rows[i].name);
+		CHECK_ROW(b.number == rows[i].number, rows[i].name);
+		free((void *)(uintptr_t)message.p);
+	}
+	cluster_rooms_deinit(&rooms);
+}
+
 static void pack_message(struct buf *out, size_t rooms_n, size_t depth)
 {
 	static const struct slice room = S("r");
@@ -493,6 +603,9 @@ int main(void)
 	test_encode();
 	test_decode();
 	test_refused();
+	test_offset();
+	test_put_offset();
+	test_fourth();
 	test_limits();
 	test_channel();
 	test_parse_channel();

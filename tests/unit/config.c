@@ -520,6 +520,9 @@ static const struct {
 	{"rule word", RULE("{match: a, join: everybody}"), "", "--dev",
 	 "conf.yaml:5: join: \"everybody\" is not one of nobody, members, users, "
 	 "anybody\n"},
+	{"names of no users", RULE("{match: a, join: anybody a*}"), "", "--dev",
+	 "conf.yaml:5: join: \"anybody a*\" is not one of nobody, members, users, "
+	 "anybody\n"},
 	{"members join", RULE("{match: a, join: members}"), "", "--dev",
 	 "conf.yaml:5: join: \"members\" are in the room already; write nobody, users or "
 	 "anybody\n"},
@@ -625,6 +628,35 @@ static void test_dev(void)
 
 	load(&l, GOOD, "GATEHOUSE_DEV=1", "--no-dev");
 	CHECK(l.result == CONFIG_RUN && !c->dev && !c->page);
+	unload(&l);
+}
+
+/* Who: a word, or users of some names. */
+static void test_who(void)
+{
+	struct loaded l;
+	const struct policy_room *room;
+	const struct policy_queue *queue;
+
+	load(&l,
+	     "namespaces:\n  - name: /\n    auth: none\n    rooms:\n"
+	     "      - {match: a, join: users driver.*  hub, emit: members, list: users,"
+	     " presence: true}\n"
+	     "    queues:\n      - {match: q, push: 'users v*', consume: anybody}\n",
+	     "", "--dev");
+	CHECK_SLICE(buf_view(&l.errors), SLICE_EMPTY, "who");
+	room = &l.c.namespaces[0].rooms[0];
+	queue = &l.c.namespaces[0].queues[0];
+	CHECK(room->may[POLICY_JOIN] == POLICY_USERS && room->named[POLICY_JOIN].n == 2);
+	CHECK(str_eq(room->named[POLICY_JOIN].patterns[0], "driver.*"));
+	CHECK(str_eq(room->named[POLICY_JOIN].patterns[1], "hub"));
+	CHECK(room->may[POLICY_EMIT] == POLICY_MEMBERS &&
+	      room->named[POLICY_EMIT].n == 0);
+	CHECK(room->may[POLICY_LIST] == POLICY_USERS && room->named[POLICY_LIST].n == 0);
+	CHECK(queue->may[POLICY_PUSH] == POLICY_USERS &&
+	      queue->named[POLICY_PUSH].n == 1);
+	CHECK(str_eq(queue->named[POLICY_PUSH].patterns[0], "v*"));
+	CHECK(queue->may[POLICY_CONSUME] == POLICY_ANYBODY);
 	unload(&l);
 }
 
@@ -946,6 +978,7 @@ int main(void)
 	test_wrong();
 	test_listen();
 	test_dev();
+	test_who();
 	test_precedence();
 	test_service_links();
 	test_namespaces();

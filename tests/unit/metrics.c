@@ -35,7 +35,7 @@ static void test_values(void)
 	CHECK(strstr(text, "\ngatehouse_build_info{version=\"1.2.3\",adapter=\"memory\","
 			   "node=\"a\\\"b\\\\c\\nd\"} 1\n"));
 	CHECK(count(text, "# TYPE gatehouse_conns_closed_total counter\n") == 1);
-	CHECK(count(text, "\ngatehouse_conns_closed_total{") == 10);
+	CHECK(count(text, "\ngatehouse_conns_closed_total{") == 12);
 	buf_deinit(&out);
 }
 

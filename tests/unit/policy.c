@@ -69,6 +69,38 @@ static void test_rules(void)
 	CHECK(!policy_event_ok(NULL, SLICE_LIT("say")));
 }
 
+static void test_names(void)
+{
+	char all[] = "*", drivers[] = "driver.*", hub[] = "hub";
+	char *staff[] = {drivers, hub}, *only_drivers[] = {drivers};
+	const struct policy_room room = {
+		.match = all,
+		.may = {POLICY_USERS, POLICY_USERS, POLICY_MEMBERS},
+		.named = {{staff, 2}, {NULL, 0}, {NULL, 0}},
+	};
+	const struct policy_queue queue = {
+		.match = all,
+		.may = {POLICY_USERS, POLICY_USERS},
+		.named = {{only_drivers, 1}, {staff, 2}},
+	};
+	const struct slice ben = SLICE_LIT("driver.ben"), desk = SLICE_LIT("hub"),
+			   ann = SLICE_LIT("vendor.ann");
+
+	CHECK(policy_allows(&room, POLICY_JOIN, false, ben));
+	CHECK(policy_allows(&room, POLICY_JOIN, false, desk));
+	CHECK(!policy_allows(&room, POLICY_JOIN, true, ann));
+	CHECK(!policy_allows(&room, POLICY_JOIN, false, SLICE_LIT("hub2")));
+	CHECK(!policy_allows(&room, POLICY_JOIN, false, SLICE_LIT("a driver.ben")));
+	CHECK(!policy_allows(&room, POLICY_JOIN, false, SLICE_EMPTY));
+	CHECK(policy_allows(&room, POLICY_EMIT, false, ann));
+	CHECK(policy_allows(&room, POLICY_LIST, true, ann));
+	CHECK(policy_allows_queue(&queue, POLICY_PUSH, ben));
+	CHECK(!policy_allows_queue(&queue, POLICY_PUSH, desk));
+	CHECK(policy_allows_queue(&queue, POLICY_CONSUME, desk));
+	CHECK(!policy_allows_queue(&queue, POLICY_CONSUME, ann));
+	CHECK(!policy_allows_queue(&queue, POLICY_CONSUME, SLICE_EMPTY));
+}
+
 static void test_queues(void)
 {
 	char own[] = "mailbox:{user}", others[] = "mailbox:*";
@@ -94,6 +126,7 @@ int main(void)
 {
 	test_match();
 	test_rules();
+	test_names();
 	test_queues();
 	return test_done();
 }

@@ -60,10 +60,11 @@ static void on_answer(void *arg, struct socket *s, struct slice tag, enum err er
 	asked_closed += ask(s) == ERR_CLOSED;
 }
 
-static void on_joined(void *arg, struct socket *s, enum err err, uint64_t count)
+static void on_joined(void *arg, struct socket *s, enum err err,
+		      const struct room_joined *done)
 {
 	(void)arg;
-	(void)count;
+	(void)done;
 	joined += err == ERR_OK;
 	if (err == ERR_OK || joins_failed++)
 		node->adapter->ops = working;

@@ -1,0 +1,872 @@
+#!lua name=gatehouse_rooms
+-- Numbered events, their logs, and sessions: a library of Redis functions, which nodes load
+-- and any client may call (docs/recovery.md is the contract for gh_emit and what follows
+-- it). Each takes the base as its only key, `gh:{0}`, and makes the names of the others
+-- from it; they carry the same tag.
+--
+--   <base>:head            hash: era, run (of the server), seq (last number), past ("A=95
+--                          B=120": eras that still count, and the number where each
+--                          ended), bytes (of recent), losses (another number whenever
+--                          data was lost), caps (as of gh_publish)
+--   <base>:pub:<code>      number of the last publish of a node
+--   <base>:log:<nsp>#<room> list: "<cut> <bytes>", then "<number> <ms> <message>" in order;
+--                          cut: number of the last entry that was cut off. An empty room:
+--                          events to several rooms or to all
+--   <base>:recent          list: the last messages of all; the last one has number seq
+--   <base>:session:<sid>   hash: pid, user, nsp, owner (node), generation, floor (offset),
+--                          parked (ms), gone, and r:<room> "<flags>:<joined>-<left> ...",
+--                          of which the last has no left while it is in it
+--
+-- An offset is "<era>-<number>". All is checked before the first write, since a function
+-- that fails is not rolled back.
+-- with parts/json.lua
+local VERSION = 1
+local PAST = 8 -- eras that are remembered
+local PUB_TTL = 3600 -- s
+local CHUNK = 64 -- entries read at once
+local PAGE = 262144 -- bytes of a page of recent
+local ROOMS_MAX = 4096 -- of a session, with those it left after its floor
+local SPANS_MAX = 256 -- of one of them
+local FIELDS = 10 -- that are no rooms, at most
+local DEFAULT_CAPS = '180000 1000 1000000 10000 16000000 16000000'
+local ERA = 'abcdefghijklmnopqrstuvwxyz0123456789'
+
+local function text(n)
+  return string.format('%.0f', n)
+end
+
+local function bad(what)
+  return redis.error_reply('BADARG ' .. what)
+end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- An era for who calls without one. Lua's own random repeats after a restart, so it is
+-- made from the clock, which does not.
+local function new_era()
+  local time = redis.call('TIME')
+  local n, era = time[1] * 1000000 + time[2], ''
+  for _ = 1, 12 do
+    local digit = n % 36
+    era = era .. string.sub(ERA, digit + 1, digit + 1)
+    n = (n - digit) / 36
+  end
+  return era
+end
+
+local function read_head(base)
+  local h = redis.call('HMGET', base .. ':head', 'era', 'run', 'seq', 'past', 'bytes', 'losses')
+  if not h[1] then
+    return nil
+  end
+  return {key = base .. ':head', era = h[1], run = h[2], seq = tonumber(h[3]),
+          past = h[4], bytes = tonumber(h[5]), losses = tonumber(h[6])}
+end
+
+local function write_head(h)
+  if h.begun then
+    redis.call('HSET', h.key, 'era', h.era, 'run', h.run, 'seq', text(h.seq), 'past', h.past,
+               'bytes', text(h.bytes), 'losses', text(h.losses))
+  else
+    redis.call('HSET', h.key, 'seq', text(h.seq), 'bytes', text(h.bytes))
+  end
+end
+
+-- The head, as of this run of the server; `run` empty: of whichever it is of. `begun`: a
+-- new era was begun here, and is to be written.
+local function open_head(base, run, era)
+  local h = read_head(base)
+  if not h then
+    -- Whoever was here before knows another number of losses.
+    return {key = base .. ':head', era = era, run = run, seq = 0, past = '', bytes = 0,
+            losses = now_ms(), begun = true}
+  end
+  if run == '' or run == h.run then
+    return h
+  end
+  local past = {}
+  for entry in string.gmatch(h.past .. ' ' .. h.era .. '=' .. text(h.seq), '%S+') do
+    past[#past + 1] = entry
+  end
+  while #past > PAST do
+    table.remove(past, 1)
+  end
+  h.past = table.concat(past, ' ')
+  h.era, h.run, h.begun = era, run, true
+  return h
+end
+
+-- What somebody had is gone: nothing from before counts any more.
+local function lose(h, era)
+  h.past, h.era, h.losses, h.begun = '', era, h.losses + 1, true
+end
+
+local function split(offset)
+  local era, n = string.match(offset, '^(.+)%-(%d+)$')
+  return era, tonumber(n)
+end
+
+-- The number where the era ended, or seq of the present one; nil: it does not count.
+local function end_of(h, era)
+  if era == h.era then
+    return h.seq
+  end
+  for name, n in string.gmatch(h.past, '(%S+)=(%d+)') do
+    if name == era then
+      return tonumber(n)
+    end
+  end
+end
+
+-- The number of an offset that counts. nil: it does not.
+local function good(h, offset)
+  local era, n = split(offset)
+  local last = era and end_of(h, era)
+  return last and n <= last and n or nil
+end
+
+-- --- publishing ---
+
+-- Those of the caller, or if it gives none, what nodes said last.
+local function read_caps(h, s)
+  if s == '' then
+    s = redis.call('HGET', h.key, 'caps') or DEFAULT_CAPS
+  end
+  local a, b, c, d, e, f = string.match(s, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  return a and {age = a, events = tonumber(b), bytes = tonumber(c), nsp_events = tonumber(d),
+                nsp_bytes = tonumber(e), recent = tonumber(f)}
+end
+
+-- Cut the oldest entries, a sixteenth more than must be, so that it is seldom done. Answers
+-- how many.
+local function cut_log(key, len, cut, bytes, events_max, bytes_max)
+  local goal_n, goal_bytes = events_max, bytes_max
+  local count = 0
+  redis.call('LPOP', key)
+  len = len - 1
+  if len > events_max then
+    goal_n = events_max - math.floor(events_max / 16)
+  end
+  if bytes > bytes_max then
+    goal_bytes = bytes_max - math.floor(bytes_max / 16)
+  end
+  while len > 1 and (len > goal_n or bytes > goal_bytes) do
+    local n = math.max(1, math.min(len - 1, len - goal_n, CHUNK))
+    local entries = redis.call('LPOP', key, n)
+    for _, entry in ipairs(entries) do
+      bytes = bytes - #entry
+    end
+    cut = string.match(entries[n], '^%d+')
+    len = len - n
+    count = count + n
+  end
+  redis.call('LPUSH', key, cut .. ' ' .. text(bytes))
+  return count
+end
+
+-- Entries that are older than they need to be kept.
+local function age_log(key, cut, bytes, before)
+  local popped = false
+  while true do
+    local entry = redis.call('LINDEX', key, popped and 0 or 1)
+    if not entry or tonumber(string.match(entry, '^%d+ (%d+)')) >= before then
+      break
+    end
+    if not popped then
+      redis.call('LPOP', key)
+      popped = true
+    end
+    redis.call('LPOP', key)
+    cut = string.match(entry, '^%d+')
+    bytes = bytes - #entry
+  end
+  if popped then
+    redis.call('LPUSH', key, cut .. ' ' .. text(bytes))
+  end
+end
+
+-- What is published in one call: each message is numbered and published at once, and logged
+-- with the others of its log at the end, which takes fewer steps.
+local function open_batch(base, h, caps)
+  local now = now_ms()
+  return {base = base, h = h, caps = caps, now = now, logs = {}, entries = {}, recent = {},
+          era = h.era .. '-', time = ' ' .. text(now) .. ' '}
+end
+
+-- Number a message of three elements and publish it.
+local function append(b, channel, log, message)
+  local h = b.h
+  h.seq = h.seq + 1
+  local number = text(h.seq)
+  local n = #b.era + #number
+  if b.head_n ~= n then
+    b.head_n, b.head = n, pack_head(n, 160, 31, 217, 218, 219)
+  end
+  message = '\148' .. string.sub(message, 2) .. b.head .. b.era .. number
+  local entries = b.entries[log]
+  if not entries then
+    entries = {bytes = 0}
+    b.entries[log] = entries
+    b.logs[#b.logs + 1] = log
+  end
+  local entry = number .. b.time .. message
+  entries[#entries + 1] = entry
+  entries.bytes = entries.bytes + #entry
+  b.recent[#b.recent + 1] = message
+  h.bytes = h.bytes + #message
+  redis.call('PUBLISH', channel, message)
+end
+
+-- Append to one log. Answers how many entries were cut.
+local function append_log(b, log)
+  local caps, entries = b.caps, b.entries[log]
+  local key = b.base .. ':log:' .. log
+  local all = string.find(log, '#', 1, true) == #log -- a namespace has no #, a room may
+  local events_max = all and caps.nsp_events or caps.events
+  local bytes_max = all and caps.nsp_bytes or caps.bytes
+  local header, cut = redis.call('LINDEX', key, 0), 0
+  if not header then
+    header = '0 0'
+    redis.call('RPUSH', key, header)
+  end
+  local last_cut, bytes = string.match(header, '^(%d+) (%d+)$')
+  local len = redis.call('RPUSH', key, unpack(entries))
+  bytes = bytes + entries.bytes
+  if len - 1 > events_max or bytes > bytes_max then
+    cut = cut_log(key, len, last_cut, bytes, events_max, bytes_max)
+  else
+    redis.call('LSET', key, 0, last_cut .. ' ' .. text(bytes))
+    if len % 64 < #entries then
+      age_log(key, last_cut, bytes, b.now - caps.age)
+    end
+  end
+  redis.call('PEXPIRE', key, caps.age)
+  return cut
+end
+
+-- Log what was appended. Answers how many entries were cut.
+local function close_batch(b)
+  local h, recent, cut = b.h, b.base .. ':recent', 0
+  for _, log in ipairs(b.logs) do
+    cut = cut + append_log(b, log)
+  end
+  if #b.recent > 0 then
+    redis.call('RPUSH', recent, unpack(b.recent))
+  end
+  while h.bytes > b.caps.recent do
+    local messages = redis.call('LPOP', recent, math.max(1, math.min(#b.recent, CHUNK)))
+    if not messages then
+      h.bytes = 0
+      break
+    end
+    for _, message in ipairs(messages) do
+      h.bytes = h.bytes - #message
+    end
+  end
+  write_head(h)
+  return cut
+end
+
+-- run, era to begin, node, number of its first publish here, number of the one that must
+-- have been done before (or 0), caps, then of each: channel, log, message. Answers the last
+-- number, entries cut, the era, losses. Those it has done already it does not do again. AHEAD:
+-- what was sent before was not done (this library was not there for a moment), and would
+-- be taken for done if these were.
+local function gh_publish(keys, args)
+  local base = keys[1]
+  local h = open_head(base, args[1], args[2])
+  local k, before = tonumber(args[4]), tonumber(args[5])
+  local caps = args[6] and read_caps(h, args[6])
+  if not k or not before or not caps or (#args - 6) % 3 ~= 0 then
+    return bad('gh_publish takes run, era, node, two numbers, caps and three for each event')
+  end
+  local pub = base .. ':pub:' .. args[3]
+  local last = tonumber(redis.call('GET', pub) or '0')
+  if last < before then
+    return redis.error_reply('AHEAD of ' .. args[5])
+  end
+  local batch = open_batch(base, h, caps)
+  for i = 7, #args, 3 do
+    if k > last then
+      append(batch, args[i], args[i + 1], args[i + 2])
+    end
+    k = k + 1
+  end
+  redis.call('SET', pub, text(math.max(last, k - 1)), 'EX', PUB_TTL)
+  local cut = close_batch(batch)
+  return {h.seq, cut, h.era, h.losses}
+end
+
+-- --- the stream of a node ---
+
+local function put(channel, ...)
+  return redis.call('PUBLISH', channel, cmsgpack.pack({...}))
+end
+
+-- run, era to begin, log channel, token, the offset it knows of (or empty), where it is (or
+-- empty), caps for those who give none. What it missed, or that it can't be had, comes on the channel:
+-- {"sync", token, era, seq here, end, missed, losses, messages}
+local function gh_sync(keys, args)
+  local base = keys[1]
+  local run, era, channel, token, known, position, caps = unpack(args)
+  local h = open_head(base, run, era)
+  local missed, messages, to_n = false, {}, h.seq
+  local known_era, known_n = split(known)
+  local known_end = known_era and end_of(h, known_era)
+  -- An era that nobody remembers was lost before, and those who knew it are told by `losses`.
+  if known_end and known_n > known_end then
+    lose(h, era)
+  end
+  write_head(h)
+  if caps ~= '' then
+    redis.call('HSET', h.key, 'caps', caps)
+  end
+  if position ~= '' then
+    local from = good(h, position)
+    local behind = from and h.seq - from or 0
+    if not from or redis.call('LLEN', base .. ':recent') < behind then
+      missed = true
+    elseif behind > 0 then
+      local bytes = 0
+      while bytes < PAGE and from < h.seq do
+        local first = from - h.seq
+        local some = redis.call('LRANGE', base .. ':recent', first, math.min(-1, first + CHUNK - 1))
+        for _, message in ipairs(some) do
+          if #messages > 0 and bytes + #message > PAGE then
+            bytes = PAGE
+            break
+          end
+          messages[#messages + 1] = message
+          bytes = bytes + #message
+          from = from + 1
+        end
+      end
+      to_n = from
+    end
+  end
+  return put(channel, 'sync', token, h.era, to_n, to_n == h.seq, missed, h.losses, messages)
+end
+
+-- The channel prefix of a base: what follows its mark, socket.io without one.
+local function prefix_of(base)
+  local mark = string.match(base, '@(.*)$')
+  if not mark then
+    return 'socket.io'
+  end
+  return (string.gsub(mark, '%%(%x%x)', function(hex)
+    return string.char(tonumber(hex, 16))
+  end))
+end
+
+local function log_channel(base, code)
+  return prefix_of(base) .. '-log#' .. code .. '#'
+end
+
+-- --- sessions ---
+
+local function session_key(base, sid)
+  return base .. ':session:' .. sid
+end
+
+local function parse_spans(value)
+  local flags, rest = string.match(value, '^(%d+):(.*)$')
+  local spans = {}
+  for joined, left in string.gmatch(rest, '(%d+)%-(%d*)') do
+    spans[#spans + 1] = {tonumber(joined), left ~= '' and tonumber(left) or nil}
+  end
+  return flags, spans
+end
+
+local function format_spans(flags, spans)
+  local parts = {}
+  for i, span in ipairs(spans) do
+    parts[i] = text(span[1]) .. '-' .. (span[2] and text(span[2]) or '')
+  end
+  return flags .. ':' .. table.concat(parts, ' ')
+end
+
+-- nil, and what to answer: it is not there, or another's by now.
+local function open_session(base, sid, generation)
+  local key = session_key(base, sid)
+  local s = redis.call('HMGET', key, 'generation', 'gone', 'nsp', 'floor', 'owner', 'parked')
+  if not s[1] or s[2] then
+    return nil, redis.error_reply('NOSESSION there is none of this id')
+  end
+  if generation and s[1] ~= generation then
+    return nil, redis.error_reply('STALE another connection has it')
+  end
+  return {key = key, nsp = s[3], floor = s[4], owner = s[5], parked = s[6]}
+end
+
+-- The number a log entry begins with.
+local function number_at(key, i)
+  return tonumber(string.match(redis.call('LINDEX', key, i), '^%d+'))
+end
+
+-- The index of the first entry behind `after`, from the end on, since what was missed is
+-- little and what is logged is much. nil: there is none.
+local function find(key, len, after)
+  local hi, step, lo = len - 1, 1, 1
+  if hi < 1 or number_at(key, -1) <= after then
+    return nil
+  end
+  while hi > 1 do
+    local i = math.max(1, hi - step)
+    if number_at(key, i - len) <= after then
+      lo = i + 1
+      break
+    end
+    hi, step = i, step * 2
+  end
+  while lo < hi do
+    local mid = math.floor((lo + hi) / 2)
+    if number_at(key, mid - len) <= after then
+      lo = mid + 1
+    else
+      hi = mid
+    end
+  end
+  return hi
+end
+
+-- Collect entries of a log into `page`: up to CHUNK, and until they are more than bytes_max,
+-- of which little is read at first, since they may be large. Answers the number up to which
+-- they are all of them, nil if there are no more; or false: the log does not go back so far.
+local function read_log(key, after, to_n, bytes_max, page)
+  local header = redis.call('LINDEX', key, 0)
+  if not header or (to_n and to_n <= after) then
+    return nil
+  end
+  if tonumber(string.match(header, '^%d+')) > after then
+    return false
+  end
+  local len = redis.call('LLEN', key)
+  local i = find(key, len, after)
+  if not i then
+    return nil
+  end
+  local at, step, bytes, last = i - len, 2, 0, nil
+  local stop = math.min(0, at + CHUNK)
+  while at < stop and bytes <= bytes_max do
+    local some = redis.call('LRANGE', key, at, math.min(stop, at + step) - 1)
+    for _, entry in ipairs(some) do
+      local number, message = string.match(entry, '^(%d+) %d+ (.*)$')
+      last = tonumber(number)
+      bytes = bytes + #message
+      if not to_n or last <= to_n then
+        page[#page + 1] = {last, message}
+      end
+    end
+    at, step = at + #some, step * 4
+  end
+  return at < 0 and (not to_n or last < to_n) and last or nil
+end
+
+-- The logs a session reads: name, from which number, to which (nil: on and on).
+local function logs_of(base, s, sid, after)
+  local prefix = base .. ':log:' .. s.nsp .. '#'
+  local logs = {{prefix, after}, {prefix .. sid, after}}
+  local fields = redis.call('HGETALL', s.key)
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 2) == 'r:' and string.sub(fields[i], 3) ~= sid then
+      local _, spans = parse_spans(fields[i + 1])
+      local first, last = spans[1], spans[#spans]
+      if first then
+        logs[#logs + 1] = {prefix .. string.sub(fields[i], 3), math.max(after, first[1]), last[2]}
+      end
+    end
+  end
+  return logs
+end
+
+-- Is all there that a session needs of what came after this number?
+local function reaches(base, s, sid, after)
+  for _, log in ipairs(logs_of(base, s, sid, after)) do
+    local header = redis.call('LINDEX', log[1], 0)
+    if header and not (log[3] and log[3] <= log[2]) and
+       tonumber(string.match(header, '^%d+')) > log[2] then
+      return false
+    end
+  end
+  return true
+end
+
+local function by_number(a, b)
+  return a[1] < b[1]
+end
+
+-- sid, generation, the offset after which, bytes.
+local function session_replay(base, h, answer, args)
+  local sid, generation, offset, bytes_max = unpack(args)
+  local s, refused = open_session(base, sid, generation)
+  if not s then
+    return refused
+  end
+  local after = good(h, offset)
+  if not after then
+    return redis.error_reply('LOST the logs do not go back so far')
+  end
+  local page, complete = {}, h.seq
+  bytes_max = tonumber(bytes_max)
+  for _, log in ipairs(logs_of(base, s, sid, after)) do
+    local to_n = read_log(log[1], log[2], log[3], bytes_max, page)
+    if to_n == false then
+      return redis.error_reply('LOST the logs do not go back so far')
+    end
+    if to_n and to_n < complete then
+      complete = to_n
+    end
+  end
+  table.sort(page, by_number)
+  local messages, bytes = {}, 0
+  for _, entry in ipairs(page) do
+    if entry[1] > complete then
+      break
+    end
+    bytes = bytes + #entry[2]
+    if #messages > 0 and bytes > bytes_max then
+      complete = messages.last
+      break
+    end
+    messages[#messages + 1] = entry[2]
+    messages.last = entry[1]
+  end
+  messages.last = nil
+  return answer(complete, complete == h.seq, messages)
+end
+
+-- Does it need the room no more?
+local function is_over(spans, floor)
+  local last = spans[#spans]
+  return not last or last[2] and last[2] <= floor
+end
+
+-- Rooms that were left before the floor go when others come, so that a socket that is in
+-- ever new ones has no more than it needs. False: it is in too many.
+local function make_room(key, floor)
+  local n = redis.call('HLEN', key)
+  if n % CHUNK ~= 0 and n < ROOMS_MAX then
+    return true
+  end
+  local fields, rooms = redis.call('HGETALL', key), 0
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 2) == 'r:' then
+      local _, spans = parse_spans(fields[i + 1])
+      if is_over(spans, floor) then
+        redis.call('HDEL', key, fields[i])
+      else
+        rooms = rooms + 1
+      end
+    end
+  end
+  return rooms < ROOMS_MAX
+end
+
+-- sid, generation, room, flags, history, bytes
+local function session_join(base, h, answer, args)
+  local sid, generation, room, flags, history, bytes_max = unpack(args)
+  local s, refused = open_session(base, sid, generation)
+  if not s then
+    return refused
+  end
+  local value = redis.call('HGET', s.key, 'r:' .. room)
+  local spans, kept = {}, {}
+  local floor = good(h, s.floor) or 0
+  if value then
+    local _
+    _, spans = parse_spans(value)
+  elseif not make_room(s.key, floor) then
+    return redis.error_reply('TOOMANY rooms')
+  end
+  for _, span in ipairs(spans) do
+    if not span[2] or span[2] > floor then
+      kept[#kept + 1] = span
+    end
+  end
+  local last = kept[#kept]
+  if last and last[2] == h.seq then
+    last[2] = nil -- nothing came meanwhile
+  elseif not last or last[2] then
+    kept[#kept + 1] = {h.seq}
+  end
+  if #kept > SPANS_MAX then
+    return redis.error_reply('TOOMANY stays in one room')
+  end
+  redis.call('HSET', s.key, 'r:' .. room, format_spans(flags, kept))
+  local messages, bytes = {}, 0
+  history, bytes_max = tonumber(history), tonumber(bytes_max)
+  if history > 0 then
+    local key = base .. ':log:' .. s.nsp .. '#' .. room
+    local n = math.min(history, math.max(0, redis.call('LLEN', key) - 1))
+    local some = n > 0 and redis.call('LRANGE', key, -n, -1) or {}
+    for i = #some, 1, -1 do
+      local message = string.match(some[i], '^%d+ %d+ (.*)$')
+      bytes = bytes + #message
+      if #messages > 0 and bytes > bytes_max then
+        break
+      end
+      table.insert(messages, 1, message)
+    end
+  end
+  return answer(h.seq, true, messages)
+end
+
+local function leave(s, room, number)
+  local value = redis.call('HGET', s.key, 'r:' .. room)
+  if not value then
+    return
+  end
+  local flags, spans = parse_spans(value)
+  local last = spans[#spans]
+  if not last or last[2] then
+    return
+  end
+  if number > last[1] then
+    last[2] = number
+  else
+    table.remove(spans) -- nothing came meanwhile
+  end
+  if #spans > 0 then
+    redis.call('HSET', s.key, 'r:' .. room, format_spans(flags, spans))
+  else
+    redis.call('HDEL', s.key, 'r:' .. room)
+  end
+end
+
+-- sid, pid, nsp, user, node, floor, ttl
+local function session_new(base, _, _, args)
+  local sid, pid, nsp, user, node, floor, ttl = unpack(args)
+  local key = session_key(base, sid)
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'pid', pid, 'nsp', nsp, 'user', user, 'owner', node, 'generation',
+             '1', 'floor', floor)
+  redis.call('PEXPIRE', key, ttl)
+  return 1
+end
+
+-- sid, pid, nsp, user, offset (or empty), node, ttl. Answers generation, was it parked,
+-- after which number, and for each room its name and spans.
+local function session_take(base, h, _, args)
+  local sid, pid, nsp, user, offset, node, ttl = unpack(args)
+  local key = session_key(base, sid)
+  local fields, s, rooms = redis.call('HGETALL', key), {}, {}
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 2) == 'r:' then
+      rooms[#rooms + 1] = string.sub(fields[i], 3)
+      rooms[#rooms + 1] = fields[i + 1]
+    else
+      s[fields[i]] = fields[i + 1]
+    end
+  end
+  if not s.pid or s.gone or s.pid ~= pid or s.nsp ~= nsp or s.user ~= user then
+    return redis.error_reply('NOSESSION there is none of this id')
+  end
+  local after = good(h, s.floor)
+  if not after then
+    return redis.error_reply('LOST the logs do not go back so far')
+  end
+  local offset_era, number = split(offset)
+  local last = offset_era and end_of(h, offset_era)
+  if last and number > last then
+    return redis.error_reply('LOST ' .. offset) -- it has what is not there any more, or says so
+  end
+  if last then
+    after = math.max(after, number)
+  end
+  if not reaches(base, {key = key, nsp = nsp}, sid, after) then
+    return redis.error_reply('LOST the logs do not go back so far')
+  end
+  local generation = text(tonumber(s.generation) + 1)
+  redis.call('HSET', key, 'owner', node, 'generation', generation)
+  redis.call('HDEL', key, 'parked')
+  redis.call('PEXPIRE', key, ttl)
+  if not s.parked then
+    put(log_channel(base, s.owner), 'session', 'taken', sid, generation, '')
+  end
+  return {tonumber(generation), s.parked and 1 or 0, after, rooms}
+end
+
+local session_ops = {
+  new = session_new,
+  join = session_join,
+  take = session_take,
+  replay = session_replay,
+}
+
+-- sid, generation, room, number
+function session_ops.leave(base, _, _, args)
+  local s, refused = open_session(base, args[1], args[2])
+  if not s then
+    return refused
+  end
+  leave(s, args[3], tonumber(args[4]))
+  return 1
+end
+
+-- sid, generation, floor, node, ttl. The floor does not go back.
+function session_ops.renew(base, h, _, args)
+  local s, refused = open_session(base, args[1], args[2])
+  if not s then
+    return refused
+  end
+  local floor, was = good(h, args[3]), good(h, s.floor)
+  if not floor or (was and was > floor) then
+    args[3] = s.floor
+  end
+  redis.call('HSET', s.key, 'floor', args[3], 'owner', args[4])
+  redis.call('HDEL', s.key, 'parked')
+  redis.call('PEXPIRE', s.key, args[5])
+  return 1
+end
+
+-- sid, generation, ttl
+function session_ops.park(base, _, _, args)
+  local s, refused = open_session(base, args[1], args[2])
+  if not s then
+    return refused
+  end
+  redis.call('HSET', s.key, 'parked', text(now_ms()))
+  redis.call('PEXPIRE', s.key, args[3])
+  return 1
+end
+
+-- sid, generation
+session_ops['end'] = function(base, _, _, args)
+  local s, refused = open_session(base, args[1], args[2])
+  if not s then
+    return refused
+  end
+  redis.call('DEL', s.key)
+  return 1
+end
+
+-- what, run, era to begin, log channel, token, and what it takes. What has a place in the
+-- order of messages comes on the channel: {"reply", token, era, number, end, messages}
+local function gh_session(keys, args)
+  local what, run, era, channel, token = unpack(args)
+  local op = session_ops[what]
+  if not op then
+    return bad('gh_session knows no ' .. tostring(what))
+  end
+  local h = open_head(keys[1], run, era)
+  if h.begun then
+    write_head(h)
+  end
+  local function answer(number, last, messages)
+    return put(channel, 'reply', token, h.era, number, last, messages)
+  end
+  return op(keys[1], h, answer, {unpack(args, 6)})
+end
+
+-- --- for backends ---
+
+-- namespace, room (or empty: all), the event as a JSON array or MessagePack
+local function gh_emit(keys, args)
+  local nsp, room, data = args[1], args[2], args[3]
+  if not data or args[4] or string.sub(nsp, 1, 1) ~= '/' then
+    return bad('gh_emit takes a namespace such as /, a room or an empty string, and an event')
+  end
+  if string.sub(data, 1, 1) == '[' then
+    local packed, why = json_to_msgpack(data)
+    if not packed then
+      return bad(why)
+    end
+    data = packed
+  end
+  local why = event_fault(data)
+  if why then
+    return bad(why)
+  end
+  local base = keys[1]
+  local h = read_head(base) or open_head(base, '', new_era())
+  local caps = read_caps(h, '')
+  local rooms = room == '' and '\144' or '\145' .. pack_str(room)
+  local message = '\147' .. pack_str('gh-emit') .. '\131' .. pack_str('type') .. '\2' ..
+    pack_str('data') .. data .. pack_str('nsp') .. pack_str(nsp) .. '\131' ..
+    pack_str('rooms') .. rooms .. pack_str('except') .. '\144' .. pack_str('flags') .. '\128'
+  local channel = prefix_of(base) .. '#' .. nsp .. '#' .. (room == '' and '' or room .. '#')
+  local batch = open_batch(base, h, caps)
+  append(batch, channel, nsp .. '#' .. room, message)
+  close_batch(batch)
+  return h.era .. '-' .. text(h.seq)
+end
+
+-- What a backend wants of a session: done to the record if its client is away, else its
+-- node is told.
+local function wish(base, sid, what, room)
+  local s, refused = open_session(base, sid)
+  if not s then
+    return refused
+  end
+  local told = put(log_channel(base, s.owner), 'session', what, sid, '0', room)
+  return s, told > 0 and not s.parked
+end
+
+local function gh_disconnect(keys, args)
+  local base = keys[1]
+  if not args[1] or args[2] then
+    return bad('gh_disconnect takes a socket id')
+  end
+  local s = wish(base, args[1], 'disconnected', '')
+  if s.err then
+    return 0
+  end
+  redis.call('HSET', s.key, 'gone', '1')
+  return 1
+end
+
+local function gh_join(keys, args)
+  local base = keys[1]
+  if not args[2] or args[3] or args[2] == '' then
+    return bad('gh_join takes a socket id and a room')
+  end
+  local s, told = wish(base, args[1], 'joined', args[2])
+  if s.err then
+    return 0
+  end
+  if not told then
+    local h = read_head(base)
+    local value = redis.call('HGET', s.key, 'r:' .. args[2])
+    local _, spans = nil, {}
+    if value then
+      _, spans = parse_spans(value)
+    end
+    if #spans == 0 or spans[#spans][2] then
+      spans[#spans + 1] = {h and h.seq or 0}
+    end
+    redis.call('HSET', s.key, 'r:' .. args[2], format_spans('4', spans))
+  end
+  return 1
+end
+
+local function gh_leave(keys, args)
+  local base = keys[1]
+  if not args[2] or args[3] then
+    return bad('gh_leave takes a socket id and a room')
+  end
+  local s, told = wish(base, args[1], 'left', args[2])
+  if s.err then
+    return 0
+  end
+  if not told then
+    local h = read_head(base)
+    leave(s, args[2], h and h.seq or 0)
+  end
+  return 1
+end
+
+redis.register_function('gh_publish', gh_publish)
+redis.register_function('gh_sync', gh_sync)
+redis.register_function('gh_session', gh_session)
+redis.register_function('gh_emit', gh_emit)
+redis.register_function('gh_disconnect', gh_disconnect)
+redis.register_function('gh_join', gh_join)
+redis.register_function('gh_leave', gh_leave)
+redis.register_function{
+  function_name = 'gh_rooms_version',
+  callback = function() return VERSION end,
+  flags = {'no-writes'},
+}
