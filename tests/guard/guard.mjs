@@ -26,6 +26,7 @@ const KEPT = 0.002; // of a scenario's instructions, for a function to be in fig
 const SKIPPED = 77;
 
 const BINARY = process.env.GATEHOUSE_RELEASE_BIN;
+if (!BINARY) throw new Error("GATEHOUSE_RELEASE_BIN must name the program to count (ctest sets it)");
 process.env.GATEHOUSE_BIN = BINARY;
 
 const run = (command, ...args) =>
@@ -57,14 +58,14 @@ const SAME_CHOICES = [
 const FILES = 4096;
 
 // A node for each scenario, so that none finds the heap as another left it.
-async function startNode(dumps) {
+async function startNode(dumps, config) {
   const valgrind = [
     "valgrind",
     "--tool=callgrind",
     "--dump-before=unhealthy",
     `--callgrind-out-file=${dumps}`,
   ];
-  const node = await Node.start(CONFIG, {
+  const node = await Node.start({ ...CONFIG, ...config }, {
     wrap: ["prlimit", `--nofile=${FILES}:${FILES}`, "env", ...SAME_CHOICES, ...valgrind],
     ready: false,
   });
@@ -132,7 +133,7 @@ function each(dump, nothing, operations) {
 
 async function count(scenario) {
   const dumps = join(scratchDirectory(), "callgrind");
-  const node = await startNode(dumps);
+  const node = await startNode(dumps, scenario.config);
   let marks = 0;
   // The dump of what was done since the last mark.
   const mark = async () => {
