@@ -87,7 +87,9 @@ function readFrame(bytes) {
 }
 
 export class Client extends Stream {
-  static async connect(address, room) {
+  // Connect and join a room, or come back with `{pid, offset}`. `connected` is what the node
+  // says to that.
+  static async connect(address, room, session) {
     const client = new Client(address);
     client.socket.write(
       [
@@ -104,8 +106,9 @@ export class Client extends Stream {
       return end < 0 ? null : [end + CRLF2.length, true];
     });
     await client.next("0{");
-    client.send("40");
-    await client.next("40{");
+    client.send(`40${session ? JSON.stringify(session) : ""}`);
+    client.connected = JSON.parse((await client.next("40{")).slice(2));
+    if (session) return client;
     client.send(`420["room:join","${room}"]`);
     await client.next('430[{"ok":true');
     return client;
@@ -119,6 +122,7 @@ export class Client extends Stream {
   async next(start) {
     const text = await this.read(start, readFrame);
     if (!text.startsWith(start)) throw new Error(`due was ${start}, there is ${text}`);
+    return text;
   }
 
   async close() {

@@ -1,5 +1,5 @@
-// Instructions that a node needs for one operation, counted by callgrind, against those in
-// figures.json. Time says little on a machine with other work; instructions are the same to
+// Instructions that a node needs for one operation, counted by callgrind, and the heap that
+// an idle connection takes, against those in figures.json. Time says little on a machine with other work; instructions are the same to
 // within a fraction of a percent, as long as compiler and libraries are the same.
 //
 //   guard.mjs            compare: exit code 1 if a scenario needs over 5 % more, with the
@@ -16,15 +16,17 @@ import { Node } from "../lib/node.mjs";
 import { scratchDirectory } from "../lib/processes.mjs";
 import { until } from "../lib/wait.mjs";
 import { Http } from "./client.mjs";
-import { CONFIG, SCENARIOS } from "./scenarios.mjs";
+import { CONFIG, crowd, SCENARIOS } from "./scenarios.mjs";
 
 const FIGURES = new URL("figures.json", import.meta.url);
 const ALLOWED = 0.05;
 const SHOWN = 12; // functions
+const CROWD = 2000; // connections whose heap is measured
 const KEPT = 0.002; // of a scenario's instructions, for a function to be in figures.json
 const SKIPPED = 77;
 
 const BINARY = process.env.GATEHOUSE_RELEASE_BIN;
+if (!BINARY) throw new Error("GATEHOUSE_RELEASE_BIN must name the program to count (ctest sets it)");
 process.env.GATEHOUSE_BIN = BINARY;
 
 const run = (command, ...args) =>
@@ -56,14 +58,14 @@ const SAME_CHOICES = [
 const FILES = 4096;
 
 // A node for each scenario, so that none finds the heap as another left it.
-async function startNode(dumps) {
+async function startNode(dumps, config) {
   const valgrind = [
     "valgrind",
     "--tool=callgrind",
     "--dump-before=unhealthy",
     `--callgrind-out-file=${dumps}`,
   ];
-  const node = await Node.start(CONFIG, {
+  const node = await Node.start({ ...CONFIG, ...config }, {
     wrap: ["prlimit", `--nofile=${FILES}:${FILES}`, "env", ...SAME_CHOICES, ...valgrind],
     ready: false,
   });
@@ -131,7 +133,7 @@ function each(dump, nothing, operations) {
 
 async function count(scenario) {
   const dumps = join(scratchDirectory(), "callgrind");
-  const node = await startNode(dumps);
+  const node = await startNode(dumps, scenario.config);
   let marks = 0;
   // The dump of what was done since the last mark.
   const mark = async () => {
@@ -158,9 +160,21 @@ async function countAll() {
   return counted;
 }
 
+// Bytes of heap, with what malloc needs for itself, of one of many connections.
+async function heapOfOne() {
+  const node = await Node.start(CONFIG, { wrap: ["prlimit", `--nofile=${FILES}:${FILES}`] });
+  const heap = async () => (await node.metrics()).gatehouse_heap_bytes;
+  await crowd(node, 1); // what the first one brings along stays
+  const before = await heap();
+  await crowd(node, CROWD);
+  const bytes = ((await heap()) - before) / CROWD;
+  await node.stop();
+  return bytes;
+}
+
 // --- figures ---
 
-function figuresOf(counted) {
+function figuresOf(counted, heap) {
   const scenarios = {};
   for (const [name, functions] of Object.entries(counted)) {
     const all = total(functions);
@@ -174,7 +188,7 @@ function figuresOf(counted) {
       functions: Object.fromEntries(kept),
     };
   }
-  return { builtWith: builtWith(), scenarios };
+  return { builtWith: builtWith(), heapOfOne: Math.round(heap), scenarios };
 }
 
 const number = (n) => Math.round(n).toLocaleString("en");
@@ -219,6 +233,17 @@ function compare(name, functions, before) {
   return true;
 }
 
+function compareHeap(now, before) {
+  const change = now / before - 1;
+  const percent = `${(change * 100).toFixed(2)} %`;
+  console.log(`heap: ${number(now)} bytes a connection in one room, were ${number(before)} (${percent})`);
+  if (change > ALLOWED) console.log(`  MORE than ${ALLOWED * 100} % worse.`);
+  if (change < -ALLOWED) {
+    console.log(`  better by more than ${ALLOWED * 100} %: update the figures (guard.mjs --update)`);
+  }
+  return change <= ALLOWED;
+}
+
 function differences(theirs, ours) {
   return Object.keys(ours)
     .filter((key) => theirs[key] !== ours[key])
@@ -236,12 +261,15 @@ if (!update) {
   }
 }
 const counted = await countAll();
+const heap = await heapOfOne();
+const now = figuresOf(counted, heap);
 if (update) {
-  writeFileSync(FIGURES, `${JSON.stringify(figuresOf(counted), null, 2)}\n`);
+  writeFileSync(FIGURES, `${JSON.stringify(now, null, 2)}\n`);
   console.log("figures.json is written anew.");
 }
-const { scenarios } = update ? figuresOf(counted) : figures;
+const { scenarios, heapOfOne: heapBefore } = update ? now : figures;
 const results = Object.keys(SCENARIOS).map((name) =>
   compare(name, counted[name], scenarios[name]),
 );
+results.push(compareHeap(heap, heapBefore));
 process.exit(results.every(Boolean) ? 0 : 1);

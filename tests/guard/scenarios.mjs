@@ -42,12 +42,25 @@ async function join(node, n, room) {
   return clients;
 }
 
+// Connections in rooms of a few each, which stay.
+export const crowd = (node, n) =>
+  join(node, n, (i) => `${ROOM}:crowd:${n}:${Math.floor(i / MEMBERS)}`);
+
+const offsetOf = (text) => JSON.parse(text.slice(2)).at(-1);
+
+// One message, which the client that is to go away hears too: from there on it misses some.
+async function heard({ sender, away, id }) {
+  sender.send(event(id, ROOM));
+  for (let i = 0; i < 2; i++) await sender.next("4");
+  return offsetOf(await away.next('42["m"'));
+}
+
 async function closeAll({ clients }) {
   for (const client of clients) await client.close();
 }
 
 // {name: {what: what one operation is, operations, warm: how many before those that count,
-//   prepare, run, finish}}
+//   config: besides CONFIG, prepare, run, finish}}
 export const SCENARIOS = {
   fanout: {
     what: `one message to a room of ${RECEIVERS}, and its ack`,
@@ -101,6 +114,29 @@ export const SCENARIOS = {
       clients: await join(node, 500, (i) => `${ROOM}:${Math.floor(i / MEMBERS)}`),
     }),
     run: ({ clients }) => clients.pop().close(),
+    finish: closeAll,
+  },
+  recover: {
+    what: `a client that leaves, ${BURST} messages that it misses, and that it comes back to`,
+    operations: 100,
+    warm: 20,
+    config: { namespaces: [{ ...CONFIG.namespaces[0], recovery: true }] },
+    prepare: async (node) => {
+      const [sender, away] = await join(node, 2, () => ROOM);
+      const state = { node, sender, away, clients: [sender], pid: away.connected.pid, id: 0 };
+      state.offset = await heard(state);
+      return state;
+    },
+    run: async (state) => {
+      await state.away.close();
+      for (let i = 0; i < BURST; i++) await emit(state.sender, [], state.id++, ROOM);
+      state.away = await Client.connect(state.node.address, ROOM, {
+        pid: state.pid,
+        offset: state.offset,
+      });
+      if (state.away.connected.pid !== state.pid) throw new Error("it was not recovered");
+      for (let i = 0; i < BURST; i++) state.offset = offsetOf(await state.away.next('42["m"'));
+    },
     finish: closeAll,
   },
   poll: {
