@@ -9,9 +9,10 @@
 --                          ended), bytes (of recent), losses (another number whenever
 --                          data was lost), caps (as of gh_publish)
 --   <base>:pub:<code>      number of the last publish of a node
---   <base>:log:<nsp>#<room> list: "<cut> <bytes>", then "<number> <ms> <message>" in order;
---                          cut: number of the last entry that was cut off. An empty room:
---                          events to several rooms or to all
+--   <base>:log:<nsp>#<room> list: "<cut> <bytes> <n> <ms>", then "<number> <ms> <message>" in
+--                          order. cut: number of the last entry that was cut off; bytes: of
+--                          the first n entries; ms: when it was last given time to live. An
+--                          empty room: events to several rooms or to all
 --   <base>:recent          list: the last messages of all; the last one has number seq
 --   <base>:session:<sid>   hash: pid, user, nsp, owner (node), generation, floor (offset),
 --                          parked (ms), gone, and r:<room> "<flags>:<joined>-<left> ...",
@@ -24,6 +25,7 @@ local VERSION = 1
 local PAST = 8 -- eras that are remembered
 local PUB_TTL = 3600 -- s
 local CHUNK = 64 -- entries read at once
+local LAZY = 8 -- entries of a log that its header does not know of yet, at most
 local PAGE = 262144 -- bytes of a page of recent
 local ROOMS_MAX = 4096 -- of a session, with those it left after its floor
 local SPANS_MAX = 256 -- of one of them
@@ -136,43 +138,45 @@ local function read_caps(h, s)
     s = redis.call('HGET', h.key, 'caps') or DEFAULT_CAPS
   end
   local a, b, c, d, e, f = string.match(s, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
-  return a and {age = a, events = tonumber(b), bytes = tonumber(c), nsp_events = tonumber(d),
+  return a and {age = tonumber(a), events = tonumber(b), bytes = tonumber(c), nsp_events = tonumber(d),
                 nsp_bytes = tonumber(e), recent = tonumber(f)}
+end
+
+local function format_header(cut, bytes, n, now)
+  return cut .. ' ' .. text(bytes) .. ' ' .. n .. ' ' .. text(now)
 end
 
 -- Cut the oldest entries, a sixteenth more than must be, so that it is seldom done. Answers
 -- how many.
-local function cut_log(key, len, cut, bytes, events_max, bytes_max)
+local function cut_log(key, n, cut, bytes, events_max, bytes_max, now)
   local goal_n, goal_bytes = events_max, bytes_max
-  local count = 0
+  local before = n
   redis.call('LPOP', key)
-  len = len - 1
-  if len > events_max then
+  if n > events_max then
     goal_n = events_max - math.floor(events_max / 16)
   end
   if bytes > bytes_max then
     goal_bytes = bytes_max - math.floor(bytes_max / 16)
   end
-  while len > 1 and (len > goal_n or bytes > goal_bytes) do
-    local n = math.max(1, math.min(len - 1, len - goal_n, CHUNK))
-    local entries = redis.call('LPOP', key, n)
+  while n > 1 and (n > goal_n or bytes > goal_bytes) do
+    local some = math.max(1, math.min(n - 1, n - goal_n, CHUNK))
+    local entries = redis.call('LPOP', key, some)
     for _, entry in ipairs(entries) do
       bytes = bytes - #entry
     end
-    cut = string.match(entries[n], '^%d+')
-    len = len - n
-    count = count + n
+    cut = string.match(entries[some], '^%d+')
+    n = n - some
   end
-  redis.call('LPUSH', key, cut .. ' ' .. text(bytes))
-  return count
+  redis.call('LPUSH', key, format_header(cut, bytes, n, now))
+  return before - n
 end
 
--- Entries that are older than they need to be kept.
-local function age_log(key, cut, bytes, before)
+-- Entries that are older than they need to be kept, with the present header.
+local function age_log(key, n, cut, bytes, before, now)
   local popped = false
-  while true do
+  while n > 1 do
     local entry = redis.call('LINDEX', key, popped and 0 or 1)
-    if not entry or tonumber(string.match(entry, '^%d+ (%d+)')) >= before then
+    if tonumber(string.match(entry, '^%d+ (%d+)')) >= before then
       break
     end
     if not popped then
@@ -181,10 +185,10 @@ local function age_log(key, cut, bytes, before)
     end
     redis.call('LPOP', key)
     cut = string.match(entry, '^%d+')
-    bytes = bytes - #entry
+    bytes, n = bytes - #entry, n - 1
   end
   if popped then
-    redis.call('LPUSH', key, cut .. ' ' .. text(bytes))
+    redis.call('LPUSH', key, format_header(cut, bytes, n, now))
   end
 end
 
@@ -220,7 +224,8 @@ local function append(b, channel, log, message)
   redis.call('PUBLISH', channel, message)
 end
 
--- Append to one log. Answers how many entries were cut.
+-- Append to one log. Answers how many entries were cut. The header is brought up to date once
+-- in a while only, which makes the cap of bytes vary by an eighth.
 local function append_log(b, log)
   local caps, entries = b.caps, b.entries[log]
   local key = b.base .. ':log:' .. log
@@ -229,21 +234,32 @@ local function append_log(b, log)
   local bytes_max = all and caps.nsp_bytes or caps.bytes
   local header, cut = redis.call('LINDEX', key, 0), 0
   if not header then
-    header = '0 0'
+    header = '0 0 0 0'
     redis.call('RPUSH', key, header)
   end
-  local last_cut, bytes = string.match(header, '^(%d+) (%d+)$')
-  local len = redis.call('RPUSH', key, unpack(entries))
-  bytes = bytes + entries.bytes
-  if len - 1 > events_max or bytes > bytes_max then
-    cut = cut_log(key, len, last_cut, bytes, events_max, bytes_max)
+  local len = redis.call('RPUSH', key, unpack(entries)) - 1
+  local last_cut, bytes, n, set = string.match(header, '^(%d+) (%d+) (%d+) (%d+)$')
+  local behind = len - n
+  if behind < LAZY and entries.bytes * 8 * LAZY < bytes_max and len <= events_max and
+      b.now - set < caps.age / 8 then
+    return 0
+  end
+  if behind == #entries then
+    bytes = bytes + entries.bytes
   else
-    redis.call('LSET', key, 0, last_cut .. ' ' .. text(bytes))
-    if len % 64 < #entries then
-      age_log(key, last_cut, bytes, b.now - caps.age)
+    for _, entry in ipairs(redis.call('LRANGE', key, -behind, -1)) do
+      bytes = bytes + #entry
     end
   end
-  redis.call('PEXPIRE', key, caps.age)
+  if len > events_max or tonumber(bytes) > bytes_max then
+    cut = cut_log(key, len, last_cut, bytes, events_max, bytes_max, b.now)
+  else
+    redis.call('LSET', key, 0, format_header(last_cut, bytes, len, b.now))
+    if len % CHUNK < behind then
+      age_log(key, len, last_cut, bytes, b.now - caps.age, b.now)
+    end
+  end
+  redis.call('PEXPIRE', key, text(caps.age + math.ceil(caps.age / 8)))
   return cut
 end
 
@@ -766,7 +782,7 @@ end
 -- namespace, room (or empty: all), the event as a JSON array or MessagePack
 local function gh_emit(keys, args)
   local nsp, room, data = args[1], args[2], args[3]
-  if not data or args[4] or string.sub(nsp, 1, 1) ~= '/' then
+  if not data or args[4] or string.sub(nsp, 1, 1) ~= '/' or string.find(nsp, '#', 1, true) then
     return bad('gh_emit takes a namespace such as /, a room or an empty string, and an event')
   end
   if string.sub(data, 1, 1) == '[' then

@@ -182,9 +182,69 @@ end
 local reserved_events = {connect = true, connect_error = true, disconnect = true,
                          disconnecting = true, newListener = true, removeListener = true}
 
+-- By the first byte from 0xc0 on: how many bytes follow; of how many a length has that follows,
+-- and what it does not count; likewise for arrays and maps, and how many values it counts.
+local mp_fixed = {[192] = 0, [194] = 0, [195] = 0, [202] = 4, [203] = 8, [204] = 1, [205] = 2,
+                  [206] = 4, [207] = 8, [208] = 1, [209] = 2, [210] = 4, [211] = 8, [212] = 2,
+                  [213] = 3, [214] = 5, [215] = 9, [216] = 17}
+local mp_sized = {[196] = {1, 0}, [197] = {2, 0}, [198] = {4, 0}, [199] = {1, 1}, [200] = {2, 1},
+                  [201] = {4, 1}, [217] = {1, 0}, [218] = {2, 0}, [219] = {4, 0}}
+local mp_nested = {[220] = {2, 1}, [221] = {4, 1}, [222] = {2, 2}, [223] = {4, 2}}
+
+local function mp_size(s, i, width)
+  if i + width - 1 > #s then
+    json_fail(#s + 1, 'MessagePack that is cut short')
+  end
+  return (struct.unpack('>I' .. width, s, i))
+end
+
+-- Where the value ends that begins at `i`.
+local function mp_step(s, i, depth)
+  local b = string.byte(s, i)
+  if not b then
+    json_fail(i, 'MessagePack that is cut short')
+  elseif b < 128 or b >= 224 then
+    return i + 1
+  elseif b >= 160 and b < 192 then
+    i = i + 1 + b - 160
+  elseif mp_fixed[b] then
+    i = i + 1 + mp_fixed[b]
+  elseif mp_sized[b] then
+    local width, more = mp_sized[b][1], mp_sized[b][2]
+    i = i + 1 + width + more + mp_size(s, i + 1, width)
+  elseif b == 193 then
+    json_fail(i, 'no MessagePack')
+  else
+    local values
+    if depth == JSON_DEPTH then
+      json_fail(i, 'more than ' .. JSON_DEPTH .. ' levels')
+    elseif b < 144 then
+      values, i = (b - 128) * 2, i + 1
+    elseif b < 160 then
+      values, i = b - 144, i + 1
+    else
+      local width, each = mp_nested[b][1], mp_nested[b][2]
+      values, i = mp_size(s, i + 1, width) * each, i + 1 + width
+    end
+    for _ = 1, values do
+      i = mp_step(s, i, depth + 1)
+    end
+  end
+  if i > #s + 1 then
+    json_fail(#s + 1, 'MessagePack that is cut short')
+  end
+  return i
+end
+
 -- Why clients could not take this for an event; nil: they can. An event is an array that
 -- begins with its name.
 local function event_fault(data)
+  local good, stop = pcall(mp_step, data, 1, 0)
+  if not good then
+    return type(stop) == 'table' and stop.why or tostring(stop)
+  elseif stop ~= #data + 1 then
+    return 'more than one value at byte ' .. stop
+  end
   local first, name = string.byte(data, 1), nil
   local at = first and first > 144 and first <= 159 and 2 or first == 220 and 4 or
     first == 221 and 6
