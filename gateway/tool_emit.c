@@ -195,7 +195,7 @@ int tool_emit(int argc, char *const *argv)
 		code = run(&e);
 		tool_close(&e.base);
 	}
-	fwrite(errors.p, 1, errors.n, stderr);
+	fputs(buf_cstr(&errors), stderr);
 	tool_deinit(&e.base);
 	buf_deinit(&errors);
 	free(words);
