@@ -152,7 +152,7 @@ describe("publishing from backends", () => {
       [["--namespace", "x", "tool", "e"], /write gatehouse emit/],
       [["tool", "-"], /line 2 is no JSON\n.* 1 were emitted before/, '["ok"]\n[\n["never"]\n'],
       [["tool", "-"], /line 1 is no event/, '{"a":1}\n'],
-      [["--redis", "redis://127.0.0.1:1", "--log", "tool", "e"], /--log/],
+      [["tool", "e", "--log", "x"], /--log/],
     ]) {
       const { code, err, out } = await tool(args, input);
       assert.equal(code, 2, `${args} ${err}`);
