@@ -182,7 +182,7 @@ static void ask(struct redis_stream *s)
 	struct buf known = BUF_INIT, position = BUF_INIT;
 
 	draw_era(s);
-	s->asked = true;
+	s->asked = s->due = true;
 	s->sync_token = ++s->token;
 	s->sync_ms = redis_core_now(s->core) + SYNC_MS;
 	if (s->ever)
@@ -211,6 +211,7 @@ static void on_synced(struct redis_call *call, const struct resp *r)
 {
 	struct redis_stream *s = call->ctx;
 
+	s->due = false;
 	if (!r || !s->asked)
 		return;
 	if (r->type == RESP_INT && r->i > 0)
@@ -223,7 +224,7 @@ static void on_synced(struct redis_call *call, const struct resp *r)
 
 void redis_stream_turn(struct redis_stream *s)
 {
-	if (redis_stream_on(s) && s->state != STREAM_AWAY && !s->asked &&
+	if (redis_stream_on(s) && s->state != STREAM_AWAY && !s->asked && !s->due &&
 	    redis_core_now(s->core) >= s->sync_ms && redis_library_want(s->library))
 		ask(s);
 }
