@@ -295,7 +295,7 @@ bool recovery_needs_offset(struct slice data)
 	struct mp_value last;
 	uint32_t count;
 
-	if (mp_read_array(&c, &count) != ERR_OK || count < 2)
+	if (mp_read_array(&c, &count) != ERR_OK || !count)
 		return false;
 	while (--count) {
 		if (mp_skip(&c) != ERR_OK)
