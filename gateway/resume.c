@@ -28,10 +28,12 @@ struct resume {
 	enum resume_state state;
 	bool told; /* the client has its CONNECT: it takes itself for recovered */
 	bool parked;
+	bool stale; /* TAKING: the rooms that it will be told of have changed since */
 	unsigned awaited;    /* subscriptions not confirmed */
 	unsigned held;	     /* by what the adapter will call back */
 	uint64_t generation; /* 0: not taken */
 	uint64_t number;     /* up to which it has everything */
+	uint64_t seen;	     /* by resume_is_stuck */
 	char *user;
 	uint64_t expires_ms;
 	struct buf auth;
@@ -372,6 +374,14 @@ void resume_on_drained(struct resume *r)
 {
 	if (r->state == RESUME_DRAINING && has_drained(r))
 		ask_page(r);
+}
+
+bool resume_is_stuck(struct resume *r)
+{
+	bool stuck = r->state == RESUME_DRAINING && r->seen == r->number;
+
+	r->seen = r->number;
+	return stuck;
 }
 
 /* --- subscribing --- */
