@@ -21,6 +21,7 @@ void recoveries_init(struct recoveries *r, const uint64_t seed[2])
 {
 	*r = (struct recoveries){.missed_at = UINT64_MAX};
 	table_init(&r->resumes, seed);
+	link_init(&r->taking);
 }
 
 void recoveries_deinit(struct recoveries *r)

@@ -32,6 +32,7 @@ struct recovery {
 /* Of a node. */
 struct recoveries {
 	struct table resumes;		/* struct resume by socket id, once taken */
+	struct link taking;		/* those before */
 	uint64_t missed_at, missed_end; /* when the next of those leave that missed
 					 * events, and all of them; UINT64_MAX: none */
 };
