@@ -150,7 +150,8 @@ bool recovery_is_void(struct socket *s, enum err err)
 {
 	if (err != ERR_NOT_FOUND && err != ERR_CLOSED)
 		return false;
-	s->recovery->over = true;
+	/* One that is nobody's ends aloud. */
+	s->recovery->over = err == ERR_CLOSED;
 	conn_close(s->conn, err == ERR_CLOSED ? CONN_CLOSE_TAKEN : CONN_CLOSE_MISSED);
 	return true;
 }
