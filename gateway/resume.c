@@ -499,6 +499,7 @@ static void let_go_here(struct resume *r)
 		cancel(other);
 	if (s && s->recovery)
 		recovery_let_go(s);
+	move_in_let_go(r->node, r->ns, sid_of(r));
 }
 
 static void on_taken(void *arg, enum err err, const struct session_reply *reply)
