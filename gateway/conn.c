@@ -673,6 +673,8 @@ bool conn_work(struct conn *c)
 		resume(c);
 	if (c->state == CONN_OPEN)
 		flush(c);
+	else if (c->state == CONN_LEAVING && c->resume)
+		resume_on_drained(c->resume);
 	else if (c->state == CONN_LEAVING)
 		move_out_check(c->move.out);
 	return resumed;

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "gateway/node.h"
+#include "gateway/resume.h"
 #include "gateway/recovery.h"
 #include "gateway/socket.h"
 #include "proto/eio.h"
@@ -171,7 +172,8 @@ static void close_silent(struct node *n, struct link *list, uint64_t now)
 	struct conn *c;
 
 	while (heartbeat_due(list, now, &c)) {
-		if (c->holds) /* it may lie unread */
+		if (c->holds && !(c->resume && resume_is_stuck(c->resume)))
+			/* it may lie unread */
 			conn_set_heartbeat(c, list, now + n->config->ping_timeout_ms);
 		else
 			conn_close(c, CONN_CLOSE_PING_TIMEOUT);

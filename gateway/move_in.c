@@ -226,6 +226,37 @@ static void subscribe_ids(struct move_in *m)
 	}
 }
 
+/* Has one of its sockets come back over another connection, to this node? */
+static bool is_here(const struct move_in *m)
+{
+	const struct node *n = m->node;
+
+	for (const struct socket *s = m->conn->sockets; s; s = s->conn_next) {
+		if (table_get(&s->ns->sockets, socket_id(s)) ||
+		    table_get(&n->recoveries.resumes, socket_id(s)))
+			return true;
+	}
+	return false;
+}
+
+void move_in_let_go(struct node *n, const struct namespace *ns, struct slice sid)
+{
+	size_t pos = 0;
+	struct move_in *m;
+
+	while ((m = table_next(&n->moves.in, &pos))) {
+		struct conn *c = m->conn;
+
+		for (struct socket *s = c ? c->sockets : NULL; s; s = s->conn_next) {
+			if (s->ns != ns || s->entered || !slice_eq(socket_id(s), sid))
+				continue;
+			conn_drop(c);
+			socket_drop(s);
+			return;
+		}
+	}
+}
+
 /* What the session is. */
 static void on_state(struct move_in *m, struct slice state)
 {
@@ -241,7 +272,9 @@ static void on_state(struct move_in *m, struct slice state)
 	m->held++; /* while rooms may fail at once */
 	m->awaited++;
 	err = move_state_unpack(m->conn, state, want_room, m);
-	if (err == ERR_OK)
+	if (err == ERR_OK && is_here(m))
+		err = ERR_CLOSED;
+	else if (err == ERR_OK)
 		subscribe_ids(m);
 	else
 		log_event(LOG_WARN, "move_refused",

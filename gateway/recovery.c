@@ -21,6 +21,7 @@ void recoveries_init(struct recoveries *r, const uint64_t seed[2])
 {
 	*r = (struct recoveries){.missed_at = UINT64_MAX};
 	table_init(&r->resumes, seed);
+	link_init(&r->taking);
 }
 
 void recoveries_deinit(struct recoveries *r)
@@ -149,7 +150,8 @@ bool recovery_is_void(struct socket *s, enum err err)
 {
 	if (err != ERR_NOT_FOUND && err != ERR_CLOSED)
 		return false;
-	s->recovery->over = true;
+	/* One that is nobody's ends aloud. */
+	s->recovery->over = err == ERR_CLOSED;
 	conn_close(s->conn, err == ERR_CLOSED ? CONN_CLOSE_TAKEN : CONN_CLOSE_MISSED);
 	return true;
 }
@@ -295,7 +297,7 @@ bool recovery_needs_offset(struct slice data)
 	struct mp_value last;
 	uint32_t count;
 
-	if (mp_read_array(&c, &count) != ERR_OK || count < 2)
+	if (mp_read_array(&c, &count) != ERR_OK || !count)
 		return false;
 	while (--count) {
 		if (mp_skip(&c) != ERR_OK)

@@ -32,6 +32,7 @@ struct recovery {
 /* Of a node. */
 struct recoveries {
 	struct table resumes;		/* struct resume by socket id, once taken */
+	struct link taking;		/* those before */
 	uint64_t missed_at, missed_end; /* when the next of those leave that missed
 					 * events, and all of them; UINT64_MAX: none */
 };
@@ -82,7 +83,8 @@ MUST_USE enum err recovery_unpack(struct socket *s, struct mp_cursor *c);
 
 /* Append the encoded array `data` with `offset` as its last element. */
 void recovery_put_offset(struct slice data, struct slice offset, struct buf *out);
-/* Would clients take the last argument of this event for an offset? */
+/* Would clients take the last argument of this event for an offset, or its name, if it
+ * has none? */
 bool recovery_needs_offset(struct slice data);
 
 /* What the adapter reports. */

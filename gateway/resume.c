@@ -28,10 +28,12 @@ struct resume {
 	enum resume_state state;
 	bool told; /* the client has its CONNECT: it takes itself for recovered */
 	bool parked;
+	bool stale; /* TAKING: the rooms that it will be told of have changed since */
 	unsigned awaited;    /* subscriptions not confirmed */
 	unsigned held;	     /* by what the adapter will call back */
 	uint64_t generation; /* 0: not taken */
 	uint64_t number;     /* up to which it has everything */
+	uint64_t seen;	     /* by resume_is_stuck */
 	char *user;
 	uint64_t expires_ms;
 	struct buf auth;
@@ -41,6 +43,7 @@ struct resume {
 	struct buf names;
 	struct session_span *spans;
 	struct cluster_rooms decoded;
+	struct link taking; /* in recoveries.taking while it is not in the table */
 	char pid[PID_LEN];
 };
 
@@ -87,6 +90,7 @@ static void end(struct resume *r)
 
 	if (table_get(all, sid_of(r)) == r)
 		table_remove(all, sid_of(r));
+	list_remove(&r->taking);
 	r->held++; /* the end of its joins, in here, is told, too */
 	set_state(r, RESUME_OVER);
 	r->conn = NULL;
@@ -374,6 +378,14 @@ void resume_on_drained(struct resume *r)
 		ask_page(r);
 }
 
+bool resume_is_stuck(struct resume *r)
+{
+	bool stuck = r->state == RESUME_DRAINING && r->seen == r->number;
+
+	r->seen = r->number;
+	return stuck;
+}
+
 /* --- subscribing --- */
 
 static void subscribed(struct resume *r, enum err err)
@@ -487,6 +499,7 @@ static void let_go_here(struct resume *r)
 		cancel(other);
 	if (s && s->recovery)
 		recovery_let_go(s);
+	move_in_let_go(r->node, r->ns, sid_of(r));
 }
 
 static void on_taken(void *arg, enum err err, const struct session_reply *reply)
@@ -507,7 +520,12 @@ static void on_taken(void *arg, enum err err, const struct session_reply *reply)
 	r->parked = reply->parked;
 	keep_rooms(r, reply);
 	let_go_here(r);
+	if (r->stale) { /* its next try hears of it */
+		give_up(r, CONN_CLOSE_MISSED, true);
+		return;
+	}
 	set_state(r, RESUME_SUBSCRIBING);
+	list_remove(&r->taking);
 	table_add(&r->node->recoveries.resumes, sid_of(r), r);
 	r->socket = socket_arrive(r->conn, r->ns, sid_of(r),
 				  r->user ? mem_strndup(r->user, strlen(r->user)) : NULL,
@@ -550,6 +568,7 @@ bool resume_begin(struct conn *c, struct namespace *ns, char *user, uint64_t exp
 	r->expires_ms = expires_ms;
 	memcpy(r->pid, pid.p, PID_LEN);
 	buf_slice(&r->auth, auth);
+	list_push(&n->recoveries.taking, &r->taking);
 	c->resume = r;
 	conn_hold(c);
 	r->held++;
@@ -585,12 +604,28 @@ void resumes_on_missed(struct node *n)
 		r->conn->missed = true;
 }
 
+static bool is_about_rooms(enum session_event what)
+{
+	return what == SESSION_JOINED || what == SESSION_LEFT;
+}
+
+/* What is wanted of its rooms is on record, but they were read already: its next try
+ * finds them as they are to be. */
 void resumes_on_session(struct node *n, enum session_event what, struct slice sid,
 			uint64_t generation)
 {
 	struct resume *r = table_get(&n->recoveries.resumes, sid);
+	struct link *l, *tmp;
 
-	if (r && ((what == SESSION_TAKEN && r->generation < generation) ||
-		  what == SESSION_DISCONNECTED))
+	list_each(l, tmp, &n->recoveries.taking)
+	{
+		struct resume *t = container_of(l, struct resume, taking);
+
+		t->stale |= is_about_rooms(what) && slice_eq(sid_of(t), sid);
+	}
+	if (r && is_about_rooms(what))
+		give_up(r, CONN_CLOSE_MISSED, true);
+	else if (r && ((what == SESSION_TAKEN && r->generation < generation) ||
+		       what == SESSION_DISCONNECTED))
 		cancel(r);
 }

@@ -26,6 +26,9 @@ bool resume_begin(struct conn *c, struct namespace *ns, char *user, uint64_t exp
 /* The conn of one ends; its outbox has room. */
 void resume_on_conn_gone(struct resume *r);
 void resume_on_drained(struct resume *r);
+/* Has the client read nothing of what it missed since this was asked last? Its pong is
+ * not waited for meanwhile. */
+bool resume_is_stuck(struct resume *r);
 /* recovery_on_missed, recovery_on_session */
 void resumes_on_missed(struct node *n);
 void resumes_on_session(struct node *n, enum session_event what, struct slice sid,

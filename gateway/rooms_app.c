@@ -16,6 +16,9 @@ enum {
 	 * otherwise buy a long answer. */
 	MEMBERS_PER_PACKET = 10,
 	HISTORY_PER_PACKET = 10, /* likewise */
+	/* How much deeper than in an event of its own one is nested in an answer, with
+	 * what a binary adds in JSON. */
+	HISTORY_LEVELS = 6,
 };
 
 /* A built-in event being handled. */
@@ -191,6 +194,22 @@ static bool is_history(const struct cluster_broadcast *b)
 	return b->rooms_n == 1 && b->except_n == 0;
 }
 
+/* Can it be said within an answer? */
+static bool is_shallow(struct slice data)
+{
+	struct buf nested = BUF_INIT;
+	struct mp_cursor c;
+	bool shallow;
+
+	for (int i = 0; i < HISTORY_LEVELS; i++)
+		buf_byte(&nested, 0x91); /* an array of one */
+	buf_slice(&nested, data);
+	c = mp_cursor_of(buf_view(&nested));
+	shallow = mp_skip(&c) == ERR_OK;
+	buf_deinit(&nested);
+	return shallow;
+}
+
 /* Each as [event, …arguments]. */
 static void pack_history(msgpack_packer *pk, const struct room_joined *joined)
 {
@@ -201,7 +220,7 @@ static void pack_history(msgpack_packer *pk, const struct room_joined *joined)
 
 	for (size_t i = 0; i < joined->history_n; i++) {
 		if (cluster_decode(joined->history[i], &rooms, &b) != ERR_OK ||
-		    !is_history(&b))
+		    !is_history(&b) || !is_shallow(b.data))
 			continue;
 		buf_slice(&events, b.data);
 		count++;

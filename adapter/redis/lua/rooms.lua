@@ -810,15 +810,15 @@ local function gh_emit(keys, args)
   return h.era .. '-' .. text(h.seq)
 end
 
--- What a backend wants of a session: done to the record if its client is away, else its
--- node is told.
+-- What a backend wants of a session: done to the record, and its node is told, which may
+-- have it, or be about to park it or to go on with it.
 local function wish(base, sid, what, room)
   local s, refused = open_session(base, sid)
   if not s then
     return refused
   end
-  local told = put(log_channel(base, s.owner), 'session', what, sid, '0', room)
-  return s, told > 0 and not s.parked
+  put(log_channel(base, s.owner), 'session', what, sid, '0', room)
+  return s
 end
 
 local function gh_disconnect(keys, args)
@@ -839,21 +839,20 @@ local function gh_join(keys, args)
   if not args[2] or args[3] or args[2] == '' then
     return bad('gh_join takes a socket id and a room')
   end
-  local s, told = wish(base, args[1], 'joined', args[2])
+  local s = wish(base, args[1], 'joined', args[2])
   if s.err then
     return 0
   end
-  if not told then
-    local h = read_head(base)
-    local value = redis.call('HGET', s.key, 'r:' .. args[2])
-    local _, spans = nil, {}
-    if value then
-      _, spans = parse_spans(value)
-    end
-    if #spans == 0 or spans[#spans][2] then
-      spans[#spans + 1] = {h and h.seq or 0}
-    end
-    redis.call('HSET', s.key, 'r:' .. args[2], format_spans('4', spans))
+  local h = read_head(base)
+  local value = redis.call('HGET', s.key, 'r:' .. args[2])
+  local flags, spans = '4', {}
+  if value then
+    flags, spans = parse_spans(value)
+  end
+  if #spans == 0 or spans[#spans][2] then
+    flags = '4'
+    spans[#spans + 1] = {h and h.seq or 0}
+    redis.call('HSET', s.key, 'r:' .. args[2], format_spans(flags, spans))
   end
   return 1
 end
@@ -863,14 +862,12 @@ local function gh_leave(keys, args)
   if not args[2] or args[3] then
     return bad('gh_leave takes a socket id and a room')
   end
-  local s, told = wish(base, args[1], 'left', args[2])
+  local s = wish(base, args[1], 'left', args[2])
   if s.err then
     return 0
   end
-  if not told then
-    local h = read_head(base)
-    leave(s, args[2], h and h.seq or 0)
-  end
+  local h = read_head(base)
+  leave(s, args[2], h and h.seq or 0)
   return 1
 end
 
