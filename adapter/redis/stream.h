@@ -32,8 +32,9 @@ struct redis_stream {
 	struct redis_library *library;
 	const struct redis_stream_events *events;
 	void *ctx;
-	bool ever;	 /* it was live before */
-	bool asked;	 /* the answer to gh_sync is to come */
+	bool ever;  /* it was live before */
+	bool asked; /* the answer to gh_sync is to come */
+	bool due; /* the answer of gh_sync itself, on the link of commands, is to come */
 	bool missed;	 /* to be told once up */
 	bool doubtful;	 /* data was lost, it seems; the next look says so */
 	uint64_t losses; /* as Redis said last: another one if data was lost since */
