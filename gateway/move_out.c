@@ -275,6 +275,11 @@ static void on_take(struct node *n, struct slice from, const struct relay_messag
 		answer(n, from, r->number, ANSWER_ERROR, SLICE_EMPTY);
 		return;
 	}
+	if (m->conn->missed) { /* it is to leave; here it is known why */
+		answer(n, from, r->number, ANSWER_ERROR, SLICE_EMPTY);
+		conn_close(m->conn, CONN_CLOSE_MISSED);
+		return;
+	}
 	m->number = r->number;
 	set_state(m, MOVE_OUT_LEAVING);
 	set_due(m);

@@ -308,6 +308,20 @@ bool recovery_needs_offset(struct slice data)
 
 /* --- what the adapter reports --- */
 
+/* Another node would go on with them as if they had all. */
+static void close_moving(struct node *n)
+{
+	struct link *l, *tmp;
+
+	list_each(l, tmp, &n->conns.all)
+	{
+		struct conn *c = container_of(l, struct conn, all);
+
+		if (c->missed && (c->state == CONN_LEAVING || c->state == CONN_HANDED))
+			conn_close(c, CONN_CLOSE_MISSED);
+	}
+}
+
 /* Nothing more is sent to them: an offset would hide what they missed. They come back and
  * get it, or are told. */
 void recovery_on_missed(struct node *n)
@@ -325,6 +339,7 @@ void recovery_on_missed(struct node *n)
 		}
 	}
 	resumes_on_missed(n);
+	close_moving(n);
 	log_event(LOG_WARN, "events_missed",
 		  "sockets=%zu msg=these clients reconnect, to get what they missed or "
 		  "be told",

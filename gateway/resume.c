@@ -95,6 +95,7 @@ static void end(struct resume *r)
 	set_state(r, RESUME_OVER);
 	r->conn = NULL;
 	r->socket = NULL;
+	buf_deinit(&r->auth);
 	c->resume = NULL;
 	if (s) { /* nobody has heard of it */
 		s->recovery->over = true;
