@@ -7,8 +7,10 @@
 //   ["recovered", sid]         the session goes on
 //   ["join", room]             asked for; from here on events of the room may come
 //   ["joined", room, time]     acknowledged; what is published from here on has to come
-//   ["leave", room, time]      asked for; what was not acknowledged before may stay away
-//   ["left", room]             acknowledged; from here on nothing of it may come
+//   ["leave", room]            asked for; what has not come yet may stay away
+//   ["left", room]             acknowledged; from here on nothing of it may come. Without this
+//                              nobody knows, until it joins again
+//   ["refused", why]           the server sent it away for good
 //   ["event", room, id, offset]
 //   ["foreign", room, id]      of a publisher that knows nothing of recovery
 // A publication is {id, publisher, room, began, acked}: acked is undefined if nobody knows.
@@ -16,7 +18,7 @@
 const number = (offset) => Number(offset.slice(offset.lastIndexOf("-") + 1));
 const era = (offset) => offset.slice(0, offset.lastIndexOf("-"));
 
-const KINDS = ["missing", "doubled", "misordered", "strays", "untold", "foreignDoubled"];
+const KINDS = ["missing", "doubled", "misordered", "strays", "untold", "foreignDoubled", "refused"];
 
 export function judge(publications, records) {
   const verdict = { sessions: 0, told: 0, recovered: 0, events: 0, foreign: 0, holesBeforeTold: 0 };
@@ -109,17 +111,22 @@ function judgeClient(client, entries, truth, verdict, fault) {
       if (session?.sid !== room) fault("untold", `${client} is now ${room}, and was ${session?.sid}`);
       continue;
     }
+    if (what === "refused") {
+      fault("refused", `${client}: ${room}`);
+      continue;
+    }
     if (!session) throw new Error(`${client}: ${what} before a session`);
     const span = session.open.get(room);
     switch (what) {
       case "join":
-        if (!span) openSpan(session, room);
+        if (!span) openSpan(session, room, false);
+        else if (span.leaving) openSpan(session, room, true);
         break;
       case "joined":
         span.joined ??= id;
         break;
       case "leave":
-        span.leaving = id;
+        span.leaving = true;
         break;
       case "left":
         session.open.delete(room);
@@ -145,8 +152,9 @@ function newSession(client, sid) {
   return { client, sid, open: new Map(), spans: [], got: new Set(), eras: new Set(), last: null };
 }
 
-function openSpan(session, room) {
-  const span = { room, joined: undefined, leaving: undefined, first: null, last: null };
+// `uncertain`: what comes before the ack may be of the time before it left.
+function openSpan(session, room, uncertain) {
+  const span = { room, uncertain, joined: undefined, leaving: false, first: null, last: null };
   session.open.set(room, span);
   session.spans.push(span);
 }
@@ -163,7 +171,7 @@ function heard(session, span, room, id, offset, truth, fault) {
   session.got.add(id);
   session.eras.add(era(offset));
   session.last = offset;
-  if (span) {
+  if (span && !(span.uncertain && span.joined === undefined)) {
     span.first ??= n;
     span.last = n;
   }
@@ -178,8 +186,7 @@ function judgeSession(session, kept, truth, verdict, fault) {
       continue;
     }
     for (const one of truth.acked.get(span.room) ?? []) {
-      const due =
-        one.began > span.joined && (span.leaving === undefined || one.acked < span.leaving);
+      const due = !span.leaving && one.began > span.joined;
       if (due && !session.got.has(one.id)) holes.add(one.id);
     }
     for (const id of holes) {

@@ -71,7 +71,7 @@ describe("the judge", () => {
   });
   one("strays", "of a room it is not in", (records) => b(records).splice(at(records, 2), 0, event(1)));
   one("strays", "after it has left", (records) =>
-    b(records).splice(at(records, 8), 0, ["leave", "r0", 85], ["left", "r0"]));
+    b(records).splice(at(records, 8), 0, ["leave", "r0"], ["left", "r0"]));
   one("strays", "a foreign one of a room it is not in", (records) => b(records).push(["foreign", "r1", "f.2"]));
   one("foreignDoubled", "the same twice", (records) => b(records).push(["foreign", "r0", "f.1"]));
   one("untold", "another session that pretends to be the same", (records) =>
