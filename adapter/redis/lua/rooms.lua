@@ -75,15 +75,15 @@ local function write_head(h)
   end
 end
 
--- The head, as of this run of the server; `run` empty: of whichever it is of. `begun`: a
--- new era was begun here, and is to be written.
+-- The head, as of this run of the server. `begun`: a new era was begun here, and is to be
+-- written.
 local function open_head(base, run, era)
   local h = read_head(base)
   if not h then
     return {key = base .. ':head', era = era, run = run, seq = 0, past = '', bytes = 0,
             losses = 0, begun = true}
   end
-  if run == '' or run == h.run then
+  if run == h.run then
     return h
   end
   local past = {}
@@ -96,6 +96,14 @@ local function open_head(base, run, era)
   h.past = table.concat(past, ' ')
   h.era, h.run, h.begun = era, run, true
   return h
+end
+
+-- This server's run_id, as nodes know it of their connections. A server keeps it as long as
+-- it runs, also when a replica becomes the primary: asked once.
+local own_run
+local function this_run()
+  own_run = own_run or string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  return own_run
 end
 
 -- What somebody had is gone: nothing from before counts any more.
@@ -759,7 +767,8 @@ local function gh_emit(keys, args)
     return bad(why)
   end
   local base = keys[1]
-  local h = read_head(base) or open_head(base, '', new_era())
+  -- A backend may be the first to speak to a server that has taken over.
+  local h = open_head(base, this_run(), new_era())
   local caps = read_caps(h, '')
   local rooms = room == '' and '\144' or '\145' .. pack_str(room)
   local message = '\147' .. pack_str('gh-emit') .. '\131' .. pack_str('type') .. '\2' ..
