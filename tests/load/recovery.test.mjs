@@ -323,11 +323,11 @@ describe("recovery under faults", () => {
     stops.push(() => workers.kill());
     const publishers = new Publishers(haproxy.url, backend, random(SEED + 1));
     stops.push(() => publishers.end());
-    const allReady = async () => {
+    const everybodyReady = async () => {
       await Promise.all(nodes.map((node) => until(`${node.name} is up`, async () => (await node.probe("/readyz")).status === 200, READY_MS)));
       for (const { error } of await workers.ask({ what: "ready" }, "ready")) if (error) throw new Error(error);
     };
-    await allReady();
+    await everybodyReady();
     const schedule = faults(nodes, workers, rnd);
     const totals = {};
     const happened = {};
@@ -347,7 +347,7 @@ describe("recovery under faults", () => {
         await pause(rest);
       }
       await publishers.stop();
-      await allReady();
+      await everybodyReady();
       const marks = await publishers.mark(round);
       const answers = await workers.ask({ what: "finish", marks }, "records");
       const late = answers.flatMap((answer) => answer.late);
