@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
 import jwt from "jsonwebtoken";
+import msgpack from "notepack.io";
 import { ask, client, closeAll, connected, fails, heard, ok, ready } from "../lib/clients.mjs";
+import { Haproxy } from "../lib/haproxy.mjs";
 import { useNode, useRedis } from "../lib/hooks.mjs";
 import { Node } from "../lib/node.mjs";
 import { scratchDirectory } from "../lib/processes.mjs";
@@ -343,6 +345,63 @@ describe("recovery", () => {
     assert.equal(await call("gh_disconnect", socket.id), 0);
   });
 
+  test("except then leave", async () => {
+    const socket = await connected(a);
+    for (const r of ["plain:x", "plain:y"]) await ok(socket, "room:join", r);
+    const run = await redis.client().hget(`${base}:head`, "run");
+    // To the one room, but not to who is in the other: as a node publishes it, since no
+    // client and no backend can say it.
+    const except = (n) => {
+      const to = { rooms: ["plain:x"], except: ["plain:y"], flags: {} };
+      const message = msgpack.encode(["gh-emit", { type: 2, data: ["m", n], nsp: "/" }, to]);
+      const event = ["socket.io#/#plain:x#", "/#plain:x", message];
+      return call("gh_publish", run, "erathatisnot", "elsewhere", String(n + 1), "", ...event);
+    };
+    await except(0);
+    await ok(socket, "room:leave", "plain:y");
+    await lose(socket);
+    await except(1);
+    await back(socket, b);
+    assert.equal(socket.recovered, true);
+    await except(2);
+    await heard(socket, "m", 2);
+    assert.deepEqual(numbers(socket), [1, 2]);
+  });
+
+  test("a move from polling to a WebSocket at another node keeps pid and offset", async () => {
+    const haproxy = await Haproxy.run([a.address, b.address]);
+    try {
+      const { room, socket, emit } = await pair(haproxy, b, { transports: ["polling", "websocket"] });
+      const { id, _pid: pid } = socket;
+      const emitting = emit(30);
+      await until("it has upgraded", () => socket.io.engine.transport.name === "websocket");
+      await emitting;
+      await heard(socket, "m", 30);
+      await lose(socket);
+      await emit(5);
+      await back(socket, a);
+      assert.equal(socket.recovered, true);
+      assert.deepEqual([socket.id, socket._pid], [id, pid]);
+      await heard(socket, "m", 35);
+      assert.deepEqual(numbers(socket), below(35));
+      await ok(socket, "room:leave", room);
+    } finally {
+      await haproxy.stop();
+    }
+  });
+
+  test("clients of Socket.IO 2 work as without it", async () => {
+    const old = await Node.start({ ...config, allowEIO3: true });
+    try {
+      const { socket, emit } = await pair(old, b, { version: "2.5" });
+      await emit(2);
+      assert.deepEqual(await heard(socket, "m", 2), [[0], [1]]);
+      closeAll();
+    } finally {
+      await old.stop();
+    }
+  });
+
   test("history: no gap and no double to what follows live", async () => {
     const { room, other, emit } = await pair(a, b);
     await emit(20);
@@ -432,6 +491,21 @@ describe("recovery with rights and little room", () => {
     assert.ok((await node.metrics()).gatehouse_backend_log_cut_total > 0);
   });
 
+  test("quiet, while the logs of other rooms are cut", async () => {
+    const socket = await connected(node, { auth: { token: sign("ann") } });
+    await ok(socket, "room:join", "plain:quiet");
+    const other = await connected(node, { auth: { token: sign("bob") } });
+    const [here, elsewhere] = [counter(other, "plain:quiet"), counter(other, "plain:loud")];
+    await elsewhere(20);
+    await lose(socket);
+    await elsewhere(20);
+    await here(5);
+    await back(socket, node);
+    assert.equal(socket.recovered, true);
+    await heard(socket, "m", 5);
+    assert.deepEqual(numbers(socket), below(5));
+  });
+
   test("away for longer than the window", async () => {
     const socket = await connected(node, { auth: { token: sign("ann") } });
     const { id } = socket;
@@ -477,5 +551,26 @@ describe("Redis goes and comes", () => {
         redis.disconnect();
       }
     }
+  });
+});
+
+describe("gh_emit is the first to speak to a server that has taken over", () => {
+  const redis = useRedis();
+  useNode({ redis: redis.url, namespaces: NAMESPACES }); // brings the functions
+
+  test("it begins an era, with higher numbers", async () => {
+    const emit = async () => {
+      const offset = await redis.client().call("FCALL", "gh_emit", 1, base, "/", "r", '["m"]');
+      const [era, number] = offset.split("-");
+      return { era, number: Number(number) };
+    };
+    const first = await emit();
+    assert.deepEqual(await emit(), { era: first.era, number: first.number + 1 });
+    // As at a replica that was promoted: the head is of another run.
+    await redis.client().hset(`${base}:head`, "run", "0".repeat(40));
+    const next = await emit();
+    assert.notEqual(next.era, first.era);
+    assert.equal(next.number, first.number + 2);
+    assert.deepEqual(await emit(), { era: next.era, number: next.number + 1 });
   });
 });

@@ -1,341 +1,373 @@
-// The test that counts: clients, publishers, and faults at random. Whatever was acknowledged to
-// its publisher reaches each client that was in the room then, once and in order, whatever
-// happens to its connection, its node and Redis; or the client is told.
+// The fault test that counts. Three nodes behind HAProxy, a Redis that keeps its data and a
+// replica of it, official clients in a hundred rooms, and publishers whose events are
+// counted, while at random nodes are killed or drained, Redis is cut off, stopped, restarted
+// or fails over, and clients lose their network. Then: to clients that were recovered nothing
+// is missing, doubled or out of order; others were told; what is foreign came at most once
+// and to nobody else (recovery-record.mjs is the judge).
 //
-//   GATEHOUSE_RECOVERY_CLIENTS=1000   in a tenth as many rooms; 200 unless given
-//   GATEHOUSE_RECOVERY_SECONDS=3600   how long; 40 unless given
-//   GATEHOUSE_SEED=1                  of what happens when; printed, and replays the schedule
-//   GATEHOUSE_RECOVERY_FAULTS=kill,cut   only these
+//   GATEHOUSE_SEED=1          of what happens when; printed, and replays the schedule
+//   GATEHOUSE_DURATION=90     seconds of faults; hours if you like: every 45 all is judged;
+//                             in every second such round Redis may also lose data
+//   GATEHOUSE_LOAD_CLIENTS    300 unless given
+//   GATEHOUSE_FAULTS=kill|cut only those whose names match
+//   GATEHOUSE_RECORDS=file    where to keep what was heard if something is wrong with it
 import assert from "node:assert/strict";
-import { createServer, connect as dial } from "node:net";
-import { join } from "node:path";
+import { fork } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { after, describe, test } from "node:test";
 import { Emitter } from "@socket.io/redis-emitter";
-import { client } from "../lib/clients.mjs";
+import { Redis } from "ioredis";
+import { io } from "socket.io-client";
 import { Haproxy } from "../lib/haproxy.mjs";
 import { Node } from "../lib/node.mjs";
 import { freePort, HOST, scratchDirectory } from "../lib/processes.mjs";
-import { Random } from "../lib/random.mjs";
 import { RedisServer } from "../lib/redis.mjs";
-import { until } from "../lib/wait.mjs";
-import { Ledger } from "./recovery-ledger.mjs";
+import { TcpProxy } from "../lib/tcp-proxy.mjs";
+import { until, within } from "../lib/wait.mjs";
+import { random } from "./recovery-random.mjs";
+import { judge } from "./recovery-record.mjs";
 
-if (process.env.GATEHOUSE_LOAD_RELEASE) {
-  process.env.GATEHOUSE_BIN = process.env.GATEHOUSE_RELEASE_BIN;
-}
-const CLIENTS = Number(process.env.GATEHOUSE_RECOVERY_CLIENTS ?? 200);
-const SECONDS = Number(process.env.GATEHOUSE_RECOVERY_SECONDS ?? 40);
-const ROOMS = Math.max(2, CLIENTS / 10);
-const PUBLISHERS = 20;
-const EMITS_A_SECOND = 5; // of each publisher
-const HEAL_MS = 120_000;
-const rooms = Array.from({ length: ROOMS }, (_, i) => `r${i}`);
+if (process.env.GATEHOUSE_LOAD_RELEASE) process.env.GATEHOUSE_BIN = process.env.GATEHOUSE_RELEASE_BIN;
+const CLIENTS = Number(process.env.GATEHOUSE_LOAD_CLIENTS) || 300;
+const SEED = Number(process.env.GATEHOUSE_SEED) || Date.now() % 1_000_000;
+const DURATION_S = Number(process.env.GATEHOUSE_DURATION) || 90;
+const FAULTS = new RegExp(process.env.GATEHOUSE_FAULTS ?? "");
+const KEEP = process.env.GATEHOUSE_RECORDS;
+const ROUND_S = 45;
+const LOSSY = /split|killed/; // failovers in which Redis may lose what somebody knows
+const WORKERS = 2;
+const ROOMS = 100;
+const PUBLISHERS = 20; // half are clients, half are backends
+const EVENTS_A_SECOND = 200;
+const ACK_MS = 10_000;
+const READY_MS = 120_000;
+const BASE = "gh:{0}";
 
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const now = () => performance.timeOrigin + performance.now();
+const pause = (ms) => new Promise((go) => setTimeout(go, ms));
 
-// A unix socket that leads to whichever Redis is the primary.
-class Switch {
-  #open = new Set();
+// Redis with a replica, behind an address that does not change.
+class Backend {
+  async start() {
+    [this.active, this.standby] = [0, 1].map(() => {
+      const port = freePort();
+      const keep = ["--appendonly", "yes", "--appendfsync", "always", "--dir", scratchDirectory()];
+      const net = ["--port", String(port), "--bind", HOST, "--repl-diskless-sync-delay", "0"];
+      return Object.assign(new RedisServer(...keep, ...net), { port });
+    });
+    await Promise.all([this.active.start(), this.standby.start()]);
+    this.look = new Map([this.active, this.standby].map((one) => [one, one.client()]));
+    this.proxy = new TcpProxy(this.active.path);
+    await this.proxy.start();
+    this.url = `redis://${HOST}:${this.proxy.port}`;
+    await this.#follow();
+  }
 
-  constructor() {
-    this.path = join(scratchDirectory(), "switch.sock");
-    this.url = `unix://${this.path}`;
-    this.server = createServer((from) => {
-      const to = dial(this.target);
-      for (const [one, other] of [[from, to], [to, from]]) {
-        this.#open.add(one);
-        one.on("error", () => {});
-        one.on("close", () => {
-          this.#open.delete(one);
-          other.destroy();
-        });
-      }
-      from.pipe(to).pipe(from);
+  // The other one is a replica, and has everything.
+  async #follow() {
+    await this.#ask(this.standby, "REPLICAOF", HOST, String(this.active.port));
+    await this.synced();
+  }
+
+  #ask(server, command, ...args) {
+    return within(`${command} is answered`, this.look.get(server).call(command, ...args));
+  }
+
+  synced() {
+    const offset = async (server, name) =>
+      Number(new RegExp(`${name}:(\\d+)`).exec(await this.#ask(server, "INFO", "replication"))?.[1] ?? -1);
+    return until("the replica has everything", async () => {
+      const of = await this.#ask(this.standby, "INFO", "replication");
+      if (!of.includes("master_link_status:up")) return false;
+      return (
+        (await offset(this.standby, "slave_repl_offset")) >= (await offset(this.active, "master_repl_offset")) - 100
+      );
     });
   }
 
-  listen() {
-    return new Promise((resolve) => this.server.listen(this.path, resolve));
+  // `how`: planned (nothing is lost), killed (the replica has what it has), or split (the
+  // old one goes on for a while, alone).
+  async failOver(how) {
+    const [old, next] = [this.active, this.standby];
+    if (how === "planned") {
+      await this.#ask(old, "CLIENT", "PAUSE", "5000", "WRITE");
+      const at = async (server, name) =>
+        new RegExp(`${name}:(\\d+)`).exec(await this.#ask(server, "INFO", "replication"))?.[1];
+      await until("the replica has all", async () => {
+        return (await at(old, "master_repl_offset")) === (await at(next, "slave_repl_offset"));
+      });
+    }
+    if (how === "killed") await old.kill();
+    await this.#ask(next, "REPLICAOF", "NO", "ONE");
+    if (how === "split") await pause(300);
+    this.proxy.turnTo(next.path);
+    if (how !== "killed") await old.kill();
+    [this.active, this.standby] = [next, old];
+    await old.start();
+    await this.#follow();
   }
 
-  to(target) {
-    this.target = target;
-    for (const socket of this.#open) socket.destroy();
+  async restart() {
+    await this.active.kill();
+    await this.active.start();
   }
 
-  close() {
-    this.server.close();
-    this.to(null);
+  async freeze(ms) {
+    this.active.process.signal("SIGSTOP");
+    await pause(ms);
+    this.active.process.signal("SIGCONT");
+  }
+
+  // A client of the test's, by the address that does not change. What has no answer when its
+  // connection breaks is not sent again.
+  connect() {
+    const client = new Redis(this.proxy.port, HOST, {
+      retryStrategy: () => 50,
+      autoResendUnfulfilledCommands: false,
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 0,
+    });
+    client.on("error", () => {});
+    return client;
+  }
+
+  stop() {
+    this.proxy.stop();
+    for (const server of this.look.keys()) server.disconnect();
   }
 }
 
-// Redis with a log on disk that loses nothing, in a directory of its own.
-const durable = () =>
-  new RedisServer(
-    ...["--appendonly", "yes", "--appendfsync", "always"],
-    ...["--dir", scratchDirectory(), "--bind", HOST],
-  );
+// Publishers, and what they published. Nothing is published twice: what was not
+// acknowledged may have arrived or not.
+class Publishers {
+  constructor(url, backend, rnd) {
+    this.rnd = rnd;
+    this.publications = [];
+    this.next = 0;
+    this.running = false;
+    this.sockets = Array.from({ length: PUBLISHERS / 2 }, () =>
+      io(url, { forceNew: true, transports: ["websocket"], reconnectionDelay: 50, reconnectionDelayMax: 500 }),
+    );
+    this.links = Array.from({ length: PUBLISHERS / 2 }, () => backend.connect());
+    this.foreign = backend.connect();
+    this.emitter = new Emitter({ publish: (...args) => this.foreign.publish(...args).catch(() => {}) });
+  }
+
+  run() {
+    this.running = true;
+    const client = (socket) => async (room, id) => {
+      if (!socket.connected) return null;
+      const answer = await socket.timeout(ACK_MS).emitWithAck("room:emit", room, "e", id, room);
+      return answer.ok === true ? true : null;
+    };
+    const backend = (link) => (room, id) =>
+      link.call("FCALL", "gh_emit", 1, BASE, "/", room, JSON.stringify(["e", id, room]));
+    const senders = [...this.sockets.map(client), ...this.links.map(backend)];
+    this.loops = [...senders.map((send, p) => this.#loop(send, p)), this.#foreign()];
+  }
+
+  async #loop(send, publisher) {
+    while (this.running) {
+      const room = `r${Math.floor(this.rnd() * ROOMS)}`;
+      const one = { id: `${publisher}.${this.next++}`, publisher, room, began: now() };
+      this.publications.push(one);
+      const answer = await send(room, one.id).catch(() => null);
+      if (answer) one.acked = now();
+      if (typeof answer === "string") one.offset = answer;
+      await pause((1000 * PUBLISHERS) / EVENTS_A_SECOND);
+    }
+  }
+
+  async #foreign() {
+    while (this.running) {
+      const room = `r${Math.floor(this.rnd() * ROOMS)}`;
+      // Its last argument is a string, which is not to be taken for an offset.
+      this.emitter.to(room).emit("f", `f.${this.next++}`, room);
+      await pause(50);
+    }
+  }
+
+  async stop() {
+    this.running = false;
+    await Promise.all(this.loops);
+  }
+
+  take() {
+    return this.publications.splice(0);
+  }
+
+  // An event in each room, which is sent again until it is acknowledged.
+  async mark(round) {
+    const marks = {};
+    for (let i = 0; i < ROOMS; i++) {
+      marks[`r${i}`] = `mark ${round}.${i}`;
+      const event = JSON.stringify(["mark", marks[`r${i}`]]);
+      await until("the mark is published", () => this.links[0].call("FCALL", "gh_emit", 1, BASE, "/", `r${i}`, event));
+    }
+    return marks;
+  }
+
+  end() {
+    for (const socket of this.sockets) socket.disconnect();
+    for (const link of [...this.links, this.foreign]) link.disconnect();
+  }
+}
+
+// The processes with the clients.
+class Workers {
+  constructor(url) {
+    const each = Math.ceil(CLIENTS / WORKERS);
+    this.children = Array.from({ length: WORKERS }, (_, i) => {
+      const args = [url, i * each, Math.min(each, CLIENTS - i * each), ROOMS, SEED].map(String);
+      const program = new URL("recovery-clients.mjs", import.meta.url).pathname;
+      return fork(program, args, { serialization: "advanced" });
+    });
+    process.on("exit", () => this.kill());
+  }
+
+  tell(message) {
+    for (const child of this.children) if (child.connected) child.send(message);
+  }
+
+  async ask(message, answer) {
+    const answers = this.children.map(
+      (child) =>
+        new Promise((resolve, reject) => {
+          const hear = (one) => {
+            if (one.what !== answer) return;
+            child.off("message", hear);
+            resolve(one);
+          };
+          child.on("message", hear);
+          child.once("exit", () => reject(new Error("the clients' process ended")));
+        }),
+    );
+    this.tell(message);
+    return within(answer, Promise.all(answers), 2 * READY_MS);
+  }
+
+  kill() {
+    for (const child of this.children) child.kill("SIGKILL");
+  }
+}
 
 describe("recovery under faults", () => {
-  test("the ledger finds what is missing, doubled, swapped or not for it", () => {
-    const faultsOf = (play) => {
-      const ledger = new Ledger();
-      const c = Object.assign(ledger.client("c"), { rooms: new Set(["r"]) });
-      ledger.began(c);
-      ledger.joined(c, "r");
-      for (const key of ["a", "b"]) {
-        ledger.publish("r", key);
-        ledger.acked(key);
-      }
-      play(ledger, c);
-      return ledger.settle().faults.map((fault) => fault.split(" ")[1]);
-    };
-    const get = (ledger, c, ...events) => {
-      for (const [key, n] of events) ledger.got(c, "r", key, n);
-    };
-    assert.deepEqual(faultsOf((l, c) => get(l, c, ["a", 1], ["b", 2])), []);
-    assert.deepEqual(faultsOf((l, c) => get(l, c, ["b", 2])), ["missing:"]);
-    assert.deepEqual(faultsOf((l, c) => get(l, c, ["a", 1], ["b", 2], ["a", 3])), ["doubled:"]);
-    assert.deepEqual(faultsOf((l, c) => get(l, c, ["b", 2], ["a", 1])), ["order:", "missing:"]);
-    assert.deepEqual(faultsOf((l, c) => (get(l, c, ["a", 1], ["b", 2]), l.got(c, "s", "x", 3))), ["wrong:"]);
-    assert.deepEqual(faultsOf((l, c) => l.began(c)), []); // it was told
+  const backend = new Backend();
+  const stops = [];
+  after(async () => {
+    for (const stop of stops.reverse()) await stop();
   });
 
-  test("what was acknowledged arrives", { timeout: (SECONDS + 400) * 1000 }, async (t) => {
-    const random = new Random();
-    const way = new Switch();
-    let redis = durable();
-    let replica = null;
-    await redis.start();
-    await way.listen();
-    way.to(redis.path);
-    const config = {
-      redis: way.url,
-      eventRate: 0,
-      drainDelay: 500,
-      drainTime: 500,
-      redisReplyTimeout: 2000,
-      recoveryWindow: 60000,
-      logEvents: 100000,
-      logBytes: "100MB",
-      namespaces: [{
-        name: "/",
-        auth: "none",
-        apps: ["rooms"],
-        recovery: true,
-        rooms: [{ match: "*", join: "anybody", emit: "anybody" }],
-      }],
-    };
-    const nodes = [0, 1, 2].map((i) => new Node(config, { name: `node ${i}` }));
-    for (const node of nodes) node.spawn();
-    for (const node of nodes) await node.ready();
-    const balancer = await Haproxy.run(
-      nodes.map(({ address }) => `${address} check inter 200 fall 1 rise 1`),
-      { mode: "tcp" },
-    );
-    const totals = {};
-    const count = async (node) => {
-      const metrics = await node.metrics().catch(() => ({}));
-      for (const [name, value] of Object.entries(metrics)) {
-        if (/recoveries_total|reason="(taken|missed)"|gap_events|replayed|eras_total|log_cut/.test(name)) {
-          totals[name] = (totals[name] ?? 0) + value;
-        }
-      }
-    };
-    after(async () => {
-      await balancer.stop();
-      for (const node of nodes) if (!node.process.exit) await node.kill();
-      way.close();
-      for (const server of [redis, replica]) if (server) await server.process.stop("SIGKILL");
-    });
-
-    const ledger = new Ledger();
-    let stopping = false;
-    let rejoined = 0;
-
-    function member(i) {
-      const record = ledger.client(`client ${i}`);
-      const socket = client(
-        { url: balancer.url, connect: {} },
-        {
-          reconnection: true,
-          reconnectionDelay: 50,
-          reconnectionDelayMax: 500,
-          timeout: 5000,
-          ...(i % 10 === 0 ? { transports: ["polling", "websocket"] } : {}),
-        },
-      );
-      socket.offAny(); // each event once
-      record.rooms = new Set([rooms[i % ROOMS], rooms[random.below(ROOMS)]]);
-      socket.on("m", (room, key, offset) => ledger.got(record, room, key, Number(offset.split("-")[1])));
-      socket.on("f", (room, key) => ledger.gotForeign(record, room, key));
-      socket.on("connect", async () => {
-        if (socket.recovered) return;
-        const { id } = socket;
-        ledger.began(record);
-        rejoined++;
-        for (const room of record.rooms) {
-          while (socket.id === id) {
-            const answer = await socket.timeout(15000).emitWithAck("room:join", room).catch(() => null);
-            if (socket.id !== id) return;
-            if (answer?.ok) break;
-          }
-          ledger.joined(record, room);
-        }
-      });
-      return Object.assign(socket, { record });
-    }
-
-    const sockets = [];
-    for (let i = 0; i < CLIENTS; i++) {
-      sockets.push(member(i));
-      if (i % 50 === 49) await sleep(20);
-    }
-    await until(
-      "all have joined",
-      () => sockets.every(({ record }) => record.sessions.at(-1)?.joined.size === record.rooms.size),
-      60_000,
-    );
-
-    const emitters = [];
-    async function publisher(p) {
-      const socket = client({ url: balancer.url, connect: {} }, {
-        reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 500,
-      });
-      emitters.push(socket);
-      for (let n = 0; !stopping; n++) {
-        const room = rooms[random.below(ROOMS)];
-        const key = `${p}/${n}`;
-        ledger.publish(room, key);
-        const emitting = p % 5 === 4
-          ? direct.call("FCALL", "gh_emit", 1, "gh:{0}", "/", room, JSON.stringify(["m", room, key]))
-          : socket.timeout(20000).emitWithAck("room:emit", room, "m", room, key).then(({ ok }) => ok);
-        emitting.then((good) => good && ledger.acked(key), () => {});
-        await sleep(1000 / EMITS_A_SECOND);
-      }
-    }
-    const direct = Object.assign(new RedisServer(), { path: way.path }).client();
-    const foreign = new Emitter(Object.assign(new RedisServer(), { path: way.path }).client());
-    const publishing = Array.from({ length: PUBLISHERS }, (_, p) => publisher(p));
-    publishing.push((async () => {
-      for (let n = 0; !stopping; n++) {
-        const room = rooms[random.below(ROOMS)];
-        foreign.to(room).emit("f", room, `f${n}`);
-        await sleep(100);
-      }
-    })());
-
-    // --- what goes wrong ---
-    const told = () => sockets.reduce((sum, { record }) => sum + record.told, 0);
-    const lossy = new Set();
-    const faults = {
-      async kill() {
-        const node = random.pick(nodes);
-        await count(node);
+  // What may happen, and how often next to the others.
+  function faults(nodes, workers, rnd) {
+    const some = () => nodes[Math.floor(rnd() * nodes.length)];
+    const kinds = [
+      [3, "kill", async (node, ms) => {
         await node.kill();
-        await sleep(300 + random.below(1000));
-        node.spawn();
-        await node.ready();
-      },
-      async drain() {
-        const node = random.pick(nodes);
-        await count(node);
+        await pause(ms);
+        await node.start();
+      }],
+      [2, "drain", async (node, ms) => {
         await node.stop();
-        node.spawn();
-        await node.ready();
-      },
-      async cut() {
-        const admin = redis.connect();
-        await admin.client("KILL", "TYPE", "pubsub");
-        if (random.below(2)) await admin.client("KILL", "TYPE", "normal", "SKIPME", "yes");
-        admin.disconnect();
-      },
-      async pause() {
-        redis.process.signal("SIGSTOP");
-        await sleep(500 + random.below(3500));
-        redis.process.signal("SIGCONT");
-      },
-      async restart() {
-        await redis.kill();
-        await sleep(random.below(1500));
-        await redis.start();
-      },
-      async network() {
-        const share = 2 + random.below(10);
-        for (const socket of sockets) {
-          if (random.below(share) === 0) socket.io.engine?.transport?.ws?.terminate?.();
-        }
-      },
-      // To a replica that has everything, as far as anybody can know.
-      async failover() {
-        replica = durable();
-        await replica.start();
-        const admin = replica.connect();
-        // Through a unix socket Redis cannot follow, so the primary listens for it alone.
-        const port = freePort();
-        const primary = redis.connect();
-        await primary.config("SET", "port", port);
-        await admin.replicaof(HOST, port);
-        await until("it has caught up", async () => /master_link_status:up/.test(await admin.info("replication")), 30_000);
-        await sleep(random.below(500));
-        await redis.kill();
-        await admin.replicaof("NO", "ONE");
-        primary.disconnect();
-        admin.disconnect();
-        [redis, replica] = [replica, null];
-        way.to(redis.path);
-        lossy.add("failover"); // what was on its way to the replica is lost, and told
+        await pause(ms);
+        await node.start();
+      }],
+      [3, "cut some links to Redis", (_, __, share) => {
+        let i = 0;
+        backend.proxy.cut(() => (i++ * 0.618 + share) % 1 < 0.5);
+      }],
+      [2, "cut all links to Redis", () => backend.proxy.cut()],
+      [2, "stop Redis", (_, ms) => backend.freeze(2 * ms)],
+      [1, "restart Redis", () => backend.restart()],
+      [1, "fail over, planned", () => backend.failOver("planned")],
+      [1, "fail over, killed", () => backend.failOver("killed")],
+      [1, "fail over, split", () => backend.failOver("split")],
+      [4, "clients lose their network", (_, __, share) => workers.tell({ what: "lose", share: share * 0.6 })],
+    ].filter(([, name]) => FAULTS.test(name));
+    const bag = kinds.flatMap((kind) => Array(kind[0]).fill(kind));
+    return {
+      // All draws are made before anything is done, so that a seed replays the schedule.
+      draw: (lossless) => {
+        let kind;
+        do kind = bag[Math.floor(rnd() * bag.length)];
+        while (lossless && LOSSY.test(kind[1]));
+        const [, name, act] = kind;
+        const [node, ms, share] = [some(), 300 + rnd() * 1500, rnd()];
+        return { name, act: () => act(node, ms, share), rest: rnd() * 1500, node };
       },
     };
-    const wanted = process.env.GATEHOUSE_RECOVERY_FAULTS?.split(",") ?? Object.keys(faults);
-    const end = Date.now() + SECONDS * 1000;
-    const happened = {};
-    while (Date.now() < end) {
-      await sleep(300 + random.below(1500));
-      let name = random.pick(wanted);
-      if (name === "failover" && random.below(2)) name = wanted[0];
-      const before = told();
-      await faults[name]();
-      happened[name] = (happened[name] ?? 0) + 1;
-      if (SECONDS > 100 || process.env.GATEHOUSE_RECOVERY_TALK) {
-        t.diagnostic(`${Math.round((end - Date.now()) / 1000)} s left: ${name}, ${ledger.events.size} published, told ${before} → ${told()}`);
-      }
-    }
+  }
 
-    // --- all is well again: what is due must come ---
-    await until(
-      "everybody is connected",
-      () => [...sockets, ...emitters].every((socket) => socket.connected),
-      HEAL_MS,
-    );
-    stopping = true;
-    await Promise.all(publishing);
-    await until(
-      "all have joined again",
-      () => sockets.every(({ record }) => record.sessions.at(-1).joined.size === record.rooms.size),
-      HEAL_MS,
-    );
-    for (const room of rooms) {
-      ledger.publish(room, `end ${room}`);
-      await until(`the last event of ${room}`, async () => {
-        const { ok } = await emitters[0].timeout(20000).emitWithAck("room:emit", room, "m", room, `end ${room}`);
-        return ok;
-      }, HEAL_MS);
-      ledger.acked(`end ${room}`);
+  test(`${CLIENTS} clients, ${DURATION_S} s, seed ${SEED}`, { timeout: (DURATION_S * 3 + 900) * 1000 }, async (t) => {
+    console.log(`GATEHOUSE_SEED=${SEED} GATEHOUSE_DURATION=${DURATION_S} GATEHOUSE_LOAD_CLIENTS=${CLIENTS}`);
+    t.diagnostic(`seed ${SEED}`);
+    const rnd = random(SEED);
+    await backend.start();
+    stops.push(() => backend.stop());
+    const namespace = {
+      name: "/",
+      auth: "none",
+      apps: ["rooms"],
+      recovery: true,
+      rooms: [{ match: "*", join: "anybody", emit: "anybody" }],
+    };
+    const nodes = [0, 1, 2].map((i) => {
+      const config = { redis: backend.url, namespaces: [namespace], pingInterval: 5000, pingTimeout: 10_000, drainTime: 500 };
+      return new Node(config, { name: `node ${i}` });
+    });
+    await Promise.all(nodes.map((node) => node.start()));
+    stops.push(() => Promise.all(nodes.map((node) => node.stop())));
+    const haproxy = await Haproxy.run(nodes.map((node) => node.address));
+    stops.push(() => haproxy.stop());
+    const workers = new Workers(haproxy.url);
+    stops.push(() => workers.kill());
+    const publishers = new Publishers(haproxy.url, backend, random(SEED + 1));
+    stops.push(() => publishers.end());
+    const everybodyReady = async () => {
+      await Promise.all(nodes.map((node) => until(`${node.name} is up`, async () => (await node.probe("/readyz")).status === 200, READY_MS)));
+      for (const { error } of await workers.ask({ what: "ready" }, "ready")) if (error) throw new Error(error);
+    };
+    await everybodyReady();
+    const schedule = faults(nodes, workers, rnd);
+    const totals = {};
+    const happened = {};
+    const end = now() + DURATION_S * 1000;
+    for (let round = 0; now() < end; round++) {
+      const lossless = round % 2 === 0 && !LOSSY.test(process.env.GATEHOUSE_FAULTS ?? "");
+      publishers.run();
+      const roundEnd = Math.min(end, now() + ROUND_S * 1000);
+      const began = now();
+      while (now() < roundEnd) {
+        const { name, act, rest, node } = schedule.draw(lossless);
+        console.log(`${now().toFixed(0)} ${((now() - began) / 1000).toFixed(1)} s: ${name} (${node.name})`);
+        happened[name] = (happened[name] ?? 0) + 1;
+        await act();
+        workers.tell({ what: "stray", share: 0.05 });
+        workers.tell({ what: "lose", share: 0.02 });
+        await pause(rest);
+      }
+      await publishers.stop();
+      await everybodyReady();
+      const marks = await publishers.mark(round);
+      const answers = await workers.ask({ what: "finish", marks }, "records");
+      const late = answers.flatMap((answer) => answer.late);
+      const publications = publishers.take();
+      const records = answers.flatMap(({ records }) => records);
+      const verdict = judge(publications, records);
+      const { faults: found, ...counts } = verdict;
+      for (const [name, n] of Object.entries(counts)) totals[name] = (totals[name] ?? 0) + n;
+      const acked = publications.filter(({ acked }) => acked !== undefined).length;
+      console.log(`round ${round}: ${publications.length} published, ${acked} acknowledged, ${JSON.stringify(counts)}`);
+      if (found.length) {
+        console.log(found.join("\n"));
+        if (KEEP) writeFileSync(KEEP, JSON.stringify({ publications, records }));
+      }
+      assert.deepEqual(late.slice(0, 10), [], "all came back and heard the last event of their rooms");
+      assert.deepEqual(found, []);
+      // Not everybody is told all the time, which would keep every promise, too.
+      if (lossless) assert.ok(counts.told * 10 <= counts.recovered, "few were told");
     }
-    await until(
-      "the last events are there",
-      () => sockets.every(({ record }) => [...record.rooms].every((room) => record.sessions.at(-1).got.has(`end ${room}`))),
-      HEAL_MS,
-    ).catch(() => {}); // what is missing is said below
-    for (const node of nodes) await count(node);
-    const { faults: found, ...sum } = ledger.settle();
-    t.diagnostic(JSON.stringify({ ...sum, happened, totals }));
-    assert.deepEqual(found.slice(0, 20), []);
-    assert.ok(sum.acked > sum.published / 2, "half of what was published was acknowledged");
-    // Told only where something was lost, or a node died before it had recorded a session.
-    if (!lossy.size) assert.ok(sum.told <= 2 * (happened.kill ?? 0) * (1 + CLIENTS / 500), `${sum.told} told`);
-    assert.ok((totals['gatehouse_recoveries_total{result="recovered"}'] ?? 0) > 0);
-    for (const socket of [...sockets, ...emitters]) socket.disconnect();
+    console.log(`${JSON.stringify(happened)}\n${JSON.stringify(totals)}`);
+    assert.ok(totals.events > 0 && totals.recovered > 0, "there was something to count");
   });
 });
