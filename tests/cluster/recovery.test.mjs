@@ -355,7 +355,7 @@ describe("recovery", () => {
       const to = { rooms: ["plain:x"], except: ["plain:y"], flags: {} };
       const message = msgpack.encode(["gh-emit", { type: 2, data: ["m", n], nsp: "/" }, to]);
       const event = ["socket.io#/#plain:x#", "/#plain:x", message];
-      return call("gh_publish", run, "erathatisnot", "elsewhere", String(n + 1), "", ...event);
+      return call("gh_publish", run, "erathatisnot", "elsewhere", String(n + 1), String(n), "", ...event);
     };
     await except(0);
     await ok(socket, "room:leave", "plain:y");
