@@ -17,8 +17,14 @@ enum {
 /* Both ends of a fence in one step, and nobody's messages between. Its text goes along
  * each time (Redis compiles it once): it can never be missing, so a fence keeps its place
  * among publishes, which scripts that are called by their hash may lose. Nothing is sent
- * to the other node if this one does not hear its own end. */
+ * to the other node if this one does not hear its own end. Where messages are numbered
+ * the node learns its position first: what it subscribed to for the fence is older than
+ * what it knows of, and would come a second time if it had to fill a gap now. */
 static const char fence_script[] =
+	"if ARGV[4] then "
+	"local h=redis.call('HMGET',ARGV[4],'era','seq') "
+	"if h[1] then redis.call('PUBLISH',ARGV[5],"
+	"cmsgpack.pack({'at',h[1],tonumber(h[2])})) end end "
 	"if redis.call('PUBLISH',ARGV[1],ARGV[3])==0 then return -1 end "
 	"return redis.call('PUBLISH',ARGV[2],ARGV[3])";
 
@@ -358,7 +364,7 @@ void redis_publisher_fence(struct redis_publisher *p, struct slice node_code,
 	if (is_refused(p, done))
 		return;
 	put_told(p, bytes);
-	resp_command(&command, 6);
+	resp_command(&command, redis_stream_on(p->stream) ? 8 : 6);
 	resp_word_str(&command, "EVAL");
 	resp_word_str(&command, fence_script);
 	resp_word_u64(&command, 0); /* channels are no keys */
@@ -368,6 +374,13 @@ void redis_publisher_fence(struct redis_publisher *p, struct slice node_code,
 		resp_word(&command, buf_view(&p->channel));
 	}
 	resp_word(&command, buf_view(&p->message));
+	if (redis_stream_on(p->stream)) {
+		buf_clear(&p->channel);
+		buf_slice(&p->channel, buf_view(&p->stream->base));
+		buf_str(&p->channel, ":head");
+		resp_word(&command, buf_view(&p->channel));
+		resp_word(&command, buf_view(&p->stream->channel));
+	}
 	send_later(p, PUBLISH_FENCE, buf_view(&command), done);
 	buf_deinit(&command);
 	forget_message(p);

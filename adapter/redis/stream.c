@@ -347,6 +347,19 @@ static bool on_reply(struct redis_stream *s, struct mp_cursor *c)
 	return true;
 }
 
+/* How far it is, said with a fence. */
+static bool on_at(struct redis_stream *s, struct mp_cursor *c)
+{
+	struct slice era;
+	uint64_t number;
+
+	if (mp_read_str(c, &era) || !read_u64(c, &number))
+		return false;
+	if (s->state == STREAM_LIVE && slice_eq(era, slice_str(s->era)))
+		set_position(s, era, number);
+	return true;
+}
+
 static bool on_session(struct redis_stream *s, struct mp_cursor *c)
 {
 	static const struct {
@@ -384,6 +397,8 @@ void redis_stream_on_log(struct redis_stream *s, struct slice message)
 			good = on_sync(s, &c);
 		else if (slice_eq(kind, SLICE_LIT("reply")) && count == 6)
 			good = on_reply(s, &c);
+		else if (slice_eq(kind, SLICE_LIT("at")) && count == 3)
+			good = on_at(s, &c);
 		else if (slice_eq(kind, SLICE_LIT("session")) && count == 5)
 			good = on_session(s, &c);
 	}

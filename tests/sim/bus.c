@@ -414,7 +414,9 @@ void bus_publish(struct bus *b, const char *nsp, const char *room, struct slice 
 	buf_deinit(&bytes);
 }
 
-static bool told(struct bus_node *from, struct slice code, struct slice bytes)
+/* `number`: how far the node is then, which a fence says; or 0. */
+static bool told(struct bus_node *from, struct slice code, struct slice bytes,
+		 uint64_t number)
 {
 	struct bus *b = from->bus;
 
@@ -425,6 +427,7 @@ static bool told(struct bus_node *from, struct slice code, struct slice bytes)
 		    !slice_eq(slice_str(b->nodes[i].base.node_code), code))
 			continue;
 		m = item_new(ITEM_TOLD, done_plain(NULL, NULL));
+		m->number = number;
 		buf_str(&m->key, from->base.node_code);
 		buf_slice(&m->bytes, bytes);
 		queue(&b->nodes[i], MESSAGES_IN, m);
@@ -485,13 +488,13 @@ static void carry_out(struct bus_node *n, struct item *i)
 			publish(n->bus, key, bytes, 0);
 		break;
 	case ITEM_FENCE:
-		if (!told(n, slice_str(n->base.node_code), bytes))
+		if (!told(n, slice_str(n->base.node_code), bytes, n->bus->store.seq))
 			i->err = ERR_UNAVAILABLE;
 		else
-			i->err = told(n, key, bytes) ? ERR_OK : ERR_NOT_FOUND;
+			i->err = told(n, key, bytes, 0) ? ERR_OK : ERR_NOT_FOUND;
 		break;
 	case ITEM_TELL:
-		i->err = told(n, key, bytes) ? ERR_OK : ERR_NOT_FOUND;
+		i->err = told(n, key, bytes, 0) ? ERR_OK : ERR_NOT_FOUND;
 		break;
 	case ITEM_SUBSCRIBE:
 		answer = MESSAGES_IN;
@@ -539,6 +542,8 @@ static void deliver(struct bus_node *n, struct item *i)
 	} else if (i->kind == ITEM_DONE) {
 		done_run(i->done, i->err);
 	} else if (i->kind == ITEM_TOLD) {
+		if (i->number > n->position)
+			n->position = i->number;
 		n->base.events->on_told(n->base.ctx, buf_view(&i->key),
 					buf_view(&i->bytes));
 	} else {
