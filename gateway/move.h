@@ -61,8 +61,8 @@ void move_in_take(struct move_in *m);
 void move_in_cancel(struct move_in *m);
 /* Its conn ends. */
 void move_in_on_conn_gone(struct move_in *m);
-/* One of the sockets that are to come is at another connection now (resume.h): its session
- * does not come. At once, for who wants its id. */
+/* One of the sockets that are to come is at another connection now (resume.h): its
+ * session does not come. At once, for who wants its id. */
 void move_in_let_go(struct node *n, const struct namespace *ns, struct slice sid);
 /* FENCE, REST, ENDED. */
 void move_in_on_told(struct node *n, struct slice from, const struct relay_message *r);
