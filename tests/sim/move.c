@@ -739,6 +739,7 @@ static void run(uint64_t seed)
 	/* A client that lost its session sends nothing any more, and hangs up. */
 	if (client.lost && client.websocket && !client.websocket_closed)
 		ws_gone();
+	mend(); /* nobody waits for ever for a backend that is away */
 	if (fault)
 		wind_down();
 	else
