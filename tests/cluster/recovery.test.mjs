@@ -8,9 +8,10 @@ import { ask, client, closeAll, connected, fails, heard, ok, ready } from "../li
 import { Haproxy } from "../lib/haproxy.mjs";
 import { useNode, useRedis } from "../lib/hooks.mjs";
 import { Node } from "../lib/node.mjs";
-import { scratchDirectory } from "../lib/processes.mjs";
+import { HOST, scratchDirectory } from "../lib/processes.mjs";
 import { Raw } from "../lib/raw.mjs";
 import { RedisServer } from "../lib/redis.mjs";
+import { TcpProxy } from "../lib/tcp-proxy.mjs";
 import { until, within } from "../lib/wait.mjs";
 
 const NAMESPACES = [
@@ -438,6 +439,32 @@ describe("recovery", () => {
     for (let n = 0; n < 150; n++) assert.equal(got.filter((m) => m === n).length, 2);
     assert.equal(await ask(socket, "room:leave", "plain:second").then((answer) => answer.ok), true);
   });
+});
+
+test("a half-open subscription", async () => {
+  const redis = await RedisServer.start();
+  const proxy = new TcpProxy(redis.path);
+  await proxy.start();
+  const config = { namespaces: NAMESPACES, redisReplyTimeout: 1000 };
+  const url = `redis://${HOST}:${proxy.port}`;
+  const a = await Node.start({ ...config, redis: url });
+  const b = await Node.start({ ...config, redis: redis.url });
+  try {
+    const { socket, emit } = await pair(a, b);
+    await emit(3);
+    await heard(socket, "m", 3);
+    assert.equal(proxy.hold("PSUBSCRIBE"), 1);
+    await emit(20); // which this node does not hear, though its connection stands
+    await heard(socket, "m", 23);
+    assert.deepEqual(numbers(socket), below(23));
+    assert.equal(socket.connected, true);
+    assert.ok((await a.metrics()).gatehouse_backend_gap_events_total >= 20);
+  } finally {
+    closeAll();
+    for (const node of [a, b]) await node.stop();
+    proxy.stop();
+    await redis.process.stop("SIGKILL");
+  }
 });
 
 describe("recovery with rights and little room", () => {

@@ -32,7 +32,17 @@ export class TcpProxy {
     }
     near.pipe(far);
     far.pipe(near);
+    end.asked = "";
+    near.on("data", (data) => (end.asked = (end.asked + data.toString("latin1")).slice(0, 4096)));
+    end.hold = () => far.unpipe(near);
     this.links.add(end);
+  }
+
+  // Nothing comes any more on connections on which this was asked for, and nobody says so.
+  hold(asked) {
+    const held = [...this.links].filter((link) => link.asked.includes(asked));
+    for (const link of held) link.hold();
+    return held.length;
   }
 
   // End connections; `chosen` says which, all unless given.
