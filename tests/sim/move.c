@@ -14,9 +14,8 @@
 #include "test.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "bus.h"
+#include "world.h"
 #include "gateway/node.h"
 #include "gateway/rooms_app.h"
 #include "gateway/session.h"
@@ -24,7 +23,7 @@
 #include "proto/mem.h"
 #include "proto/payload.h"
 
-enum { NODES = 3, EMITS = 12, EVENTS = 30, STEPS_MAX = 20000 };
+enum { EMITS = 12, EVENTS = 30, STEPS_MAX = 20000 };
 
 enum fault {
 	FAULT_NONE,
@@ -41,46 +40,6 @@ enum fault {
 
 enum { CUT_STEPS = 100, ENDLESS_STEPS = 3000 };
 
-/* --- the world --- */
-
-static uint64_t now_ms, random_state;
-
-static uint64_t draw(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state * 0x2545f4914f6cdd1dULL;
-}
-
-static size_t draw_below(size_t n)
-{
-	return (size_t)((draw() >> 33) % n);
-}
-
-static uint64_t fake_now(void *ctx)
-{
-	(void)ctx;
-	return now_ms;
-}
-
-static void fake_random(void *ctx, void *out, size_t n)
-{
-	uint8_t *p = out;
-
-	(void)ctx;
-	for (size_t i = 0; i < n; i++)
-		p[i] = (uint8_t)(draw() >> 40);
-}
-
-static const struct env env = {fake_now, fake_now, fake_random, NULL};
-
-static struct bus bus;
-static struct node *nodes[NODES];
-static struct adapter *real[NODES];
-static uv_loop_t loops[NODES];
-static struct config config;
-
 /* --- the client --- */
 
 struct request {
@@ -88,6 +47,8 @@ struct request {
 	bool post;
 	size_t node;
 };
+
+static struct config config;
 
 static struct client {
 	char sid[ID_LEN];
@@ -191,16 +152,6 @@ static struct eio_query query(void)
 		.version = 4,
 		.transport = EIO_POLLING,
 		.sid = slice_of(client.sid, client.opened ? ID_LEN : 0)};
-}
-
-static size_t any_node(void)
-{
-	size_t i;
-
-	do
-		i = draw_below(NODES);
-	while (bus.nodes[i].dead);
-	return i;
 }
 
 static struct request *request_new(bool post, size_t node)
@@ -401,18 +352,6 @@ static bool client_step(void)
 
 /* --- a run --- */
 
-static void turn(size_t i)
-{
-	if (!bus.nodes[i].dead)
-		uv_run(&loops[i], UV_RUN_NOWAIT);
-}
-
-static void turn_all(void)
-{
-	for (size_t i = 0; i < NODES; i++)
-		turn(i);
-}
-
 static void publish_event(void)
 {
 	struct buf data = BUF_INIT;
@@ -424,20 +363,6 @@ static void publish_event(void)
 	msgpack_pack_uint32(&pk, published++);
 	bus_publish(&bus, "/", "lobby", buf_view(&data));
 	buf_deinit(&data);
-}
-
-static void bus_some(void)
-{
-	size_t n = bus_choices(&bus);
-	struct bus_node *told;
-
-	if (n == 0)
-		return;
-	told = bus_step(&bus, draw_below(n));
-	for (size_t i = 0; told && i < NODES; i++) {
-		if (told == &bus.nodes[i])
-			turn(i);
-	}
 }
 
 static void tick_all(uint64_t ms)
@@ -462,9 +387,6 @@ static void kill_node(size_t i)
 	client.lost |= (client.get && client.get->node == i) ||
 		       (client.post && client.post->node == i);
 }
-
-static void turn_all(void);
-static void turn(size_t i);
 
 static void second_close(void *transport, enum conn_close reason)
 {
@@ -609,56 +531,10 @@ static void wind_down(void)
 
 static void start(uint64_t seed)
 {
-	static const struct app_ops *const apps[] = {&rooms_app, NULL};
-
-	random_state = seed * 0x9e3779b97f4a7c15ULL + 1;
-	now_ms = 1000000;
 	published = 0;
 	second = NULL;
 	memset(&client, 0, sizeof(client));
-	bus_init(&bus);
-	for (size_t i = 0; i < NODES; i++) {
-		uv_loop_init(&loops[i]);
-		nodes[i] = node_new(&loops[i], &env, &config, apps);
-		real[i] = nodes[i]->adapter;
-		nodes[i]->adapter = bus_join(&bus, real[i]);
-		node_start(nodes[i]);
-		real[i]->events->on_state(nodes[i], true, false);
-	}
-}
-
-static void on_drain(void *arg)
-{
-	(void)arg;
-}
-
-static void on_stopped(void *arg)
-{
-	*(bool *)arg = true;
-}
-
-static void stop(void)
-{
-	static const struct node_stop_events events = {on_drain, on_stopped};
-
-	for (size_t i = 0; i < NODES; i++) {
-		bool done = false;
-
-		bus_leave(&bus.nodes[i]);
-		nodes[i]->adapter = real[i];
-		/* What the dead left behind ends here. */
-		conns_close_all(nodes[i], CONN_CLOSE_PEER);
-		node_stop(nodes[i], &events, &done);
-		for (int turns = 0; !done && turns < 1000; turns++) {
-			now_ms += 100;
-			uv_run(&loops[i], UV_RUN_NOWAIT);
-		}
-		CHECK(done);
-		node_free(nodes[i]);
-		uv_run(&loops[i], UV_RUN_DEFAULT);
-		uv_loop_close(&loops[i]);
-	}
-	bus_deinit(&bus);
+	world_start(seed, &config);
 }
 
 static void check(enum fault fault, const char *row)
@@ -745,23 +621,17 @@ static void run(uint64_t seed)
 	else
 		settle();
 	check(fault, row);
-	stop();
+	world_stop();
 }
 
 int main(int argc, char **argv)
 {
 	uint64_t seeds = argc > 1 ? strtoull(argv[1], NULL, 10) : 100;
 	uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-	char *flags[] = {"sim_move", "--dev", "--redis", "redis://127.0.0.1:1", NULL};
-	const char *names[] = {"rooms", NULL};
-	struct buf out = BUF_INIT, errors = BUF_INIT;
 
-	CHECK(config_load(&config, 4, flags, environ, names, &out, &errors) ==
-	      CONFIG_RUN);
+	world_config(&config);
 	for (uint64_t seed = first; seed < first + seeds && !test_failures; seed++)
 		run(seed);
 	config_deinit(&config);
-	buf_deinit(&out);
-	buf_deinit(&errors);
 	return test_done();
 }
