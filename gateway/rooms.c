@@ -25,6 +25,7 @@ struct room_op {
 	uint64_t count;
 	room_join_fn *done;
 	void *arg;
+	void (*then)(struct socket *s, struct slice room); /* NULL: nothing */
 };
 
 static struct adapter_member adapter_member_of(const struct socket *s)
@@ -115,6 +116,8 @@ static void finish(struct room_op *op, enum err err, const struct room_joined *j
 	op->socket = NULL;
 	if (s && !op->told)
 		op->done(op->arg, s, err, joined);
+	if (s && op->then && err == ERR_OK && !s->closing)
+		op->then(s, op->room->name);
 }
 
 /* The room stays valid for the caller, who drops it if it is unused. */
@@ -320,6 +323,20 @@ void rooms_enter(struct socket *s)
 		finish(op, ERR_OK, NULL);
 		op_free(op);
 	}
+}
+
+bool room_after_join(struct socket *s, struct slice room,
+		     void (*then)(struct socket *s, struct slice room))
+{
+	for (struct link *l = s->ops.next; l != &s->ops; l = l->next) {
+		struct room_op *op = container_of(l, struct room_op, of_socket);
+
+		if (op->prepare || !slice_eq(op->room->name, room))
+			continue;
+		op->then = then;
+		return true;
+	}
+	return false;
 }
 
 /* Looks through the shorter of the two lists it could be found in. */

@@ -57,6 +57,10 @@ struct room_join {
  * the number on that was drawn for it, in which moment `done` runs. Of a socket that is
  * in it already only the presence and the record are said again. */
 void room_join(struct socket *s, const struct room_join *join);
+/* If a join of this room is under way: call `then` (NULL: nothing) as soon as it has
+ * succeeded, and nothing that was to be called before. False: there is none. */
+bool room_after_join(struct socket *s, struct slice room,
+		     void (*then)(struct socket *s, struct slice room));
 /* For a socket that comes from another node: as room_join, but it becomes a member only
  * with rooms_enter, when `done` has said of all its rooms that they are live, and
  * presence is the caller's. */

@@ -708,7 +708,7 @@ void rooms_app_join(struct socket *s, struct slice room)
 	struct buf *name;
 
 	if (!room.n || id_is(room) || room.n > ns->node->config->max_room_name ||
-	    room_member(s, room))
+	    room_after_join(s, room, NULL) || room_member(s, room))
 		return;
 	name = mem_zalloc(1, sizeof(*name));
 	buf_slice(name, room);
@@ -722,7 +722,7 @@ void rooms_app_leave(struct socket *s, struct slice room)
 {
 	struct member *m = room_member(s, room);
 
-	if (!m)
+	if (room_after_join(s, room, rooms_app_leave) || !m)
 		return;
 	if (s->recovery)
 		recovery_leave(s, room, NULL, NULL);

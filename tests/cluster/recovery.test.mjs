@@ -403,6 +403,24 @@ describe("recovery", () => {
     }
   });
 
+  test("gh_join and gh_leave in one breath", async () => {
+    const socket = await connected(a);
+    const room = "plain:breath";
+    const backend = redis.client(); // one connection: in this order
+    const tell = (name) => backend.call("FCALL", name, 1, base, socket.id, room);
+    for (let round = 0; round < 20; round++) await Promise.all([tell("gh_join"), tell("gh_leave")]);
+    await call("gh_emit", "/", socket.id, '["end"]'); // what came before it is done
+    await heard(socket, "end");
+    await until("it has left", async () => !(await redis.client().pubsub("NUMSUB", `socket.io#/#${room}#`))[1]);
+    await call("gh_emit", "/", room, '["m",1]');
+    await lose(socket);
+    await back(socket, b);
+    await call("gh_emit", "/", room, '["m",2]');
+    await call("gh_emit", "/", socket.id, '["end"]');
+    await heard(socket, "end", 2);
+    assert.deepEqual(numbers(socket), []);
+  });
+
   test("history: no gap and no double to what follows live", async () => {
     const { room, other, emit } = await pair(a, b);
     await emit(20);
