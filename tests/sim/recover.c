@@ -113,8 +113,8 @@ static void on_connect_packet(struct slice packet)
 		return;
 	}
 	start_anew();
-	strcpy(client.pid, pid);
-	strcpy(client.sid, sid);
+	memcpy(client.pid, pid, sizeof(pid));
+	memcpy(client.sid, sid, sizeof(sid));
 }
 
 static void on_event_packet(struct slice packet)
@@ -136,7 +136,7 @@ static void on_event_packet(struct slice packet)
 	else {
 		client.got[n] = true;
 		client.last = n + 1;
-		strcpy(client.offset, number);
+		memcpy(client.offset, number, sizeof(client.offset));
 	}
 }
 
@@ -503,70 +503,67 @@ static bool settle(void)
 	return has_all();
 }
 
+/* What goes on. */
+static void step(bool faults)
+{
+	switch (draw_below(8)) {
+	case 0:
+		client_step();
+		break;
+	case 1:
+		if (client.pid[0] && draw_below(3) == 0)
+			publish_event();
+		break;
+	case 2:
+		wires_some();
+		break;
+	case 3:
+		if (faults && draw_below(40) == 0)
+			do_fault();
+		else if (draw_below(60) == 0)
+			lose_wire();
+		break;
+	default:
+		bus_some();
+	}
+	if (bus_choices(&bus) == 0 || draw_below(50) == 0)
+		tick_all(draw_below(200));
+}
+
+/* For who looks into a seed that failed. */
+static void tell(void)
+{
+	for (unsigned i = 0; i < published; i++) {
+		if (client.must[i] && !client.got[i])
+			fprintf(stderr, "missing: %u\n", i);
+	}
+	fprintf(stderr, "recovered %u told %u connected %d\n", client.recovered,
+		client.told, client.connected);
+	for (size_t i = 0; i < NODES; i++) {
+		struct buf text = BUF_INIT;
+
+		metrics_write(&nodes[i]->metrics, "", "bus", nodes[i]->code, &text);
+		fprintf(stderr, "%s\n", buf_cstr(&text));
+		buf_deinit(&text);
+	}
+}
+
 static void run(uint64_t seed)
 {
 	bool faults = seed % 4 != 0;
+	size_t steps = 0;
 	char row[64];
 
 	snprintf(row, sizeof(row), "seed=%llu", (unsigned long long)seed);
 	start(seed);
-	for (size_t steps = 0; published < EVENTS && !client.broken; steps++) {
-		CHECK_ROW(steps < STEPS_MAX, row);
-		if (steps >= STEPS_MAX)
-			break;
-		switch (draw_below(8)) {
-		case 0:
-			client_step();
-			break;
-		case 1:
-			if (client.pid[0] && draw_below(3) == 0)
-				publish_event();
-			break;
-		case 2:
-			wires_some();
-			break;
-		case 3:
-			if (faults && draw_below(40) == 0)
-				do_fault();
-			else if (draw_below(60) == 0)
-				lose_wire();
-			break;
-		default:
-			bus_some();
-		}
-		if (bus_choices(&bus) == 0 || draw_below(50) == 0)
-			tick_all(draw_below(200));
-	}
+	for (; published < EVENTS && !client.broken && steps < STEPS_MAX; steps++)
+		step(faults);
+	CHECK_ROW(steps < STEPS_MAX, row);
 	CHECK_ROW(settle(), row);
 	CHECK_ROW(!client.broken, row);
 	CHECK_ROW(client.told <= client.early || kills, row);
-	if (test_failures) {
-		for (unsigned i = 0; i < published; i++) {
-			if (client.must[i] && !client.got[i])
-				fprintf(stderr, "missing: %u\n", i);
-		}
-		fprintf(stderr, "recovered %u told %u connected %d\n", client.recovered,
-			client.told, client.connected);
-		for (size_t i = 0; i < NODES; i++) {
-			const struct metrics *m = &nodes[i]->metrics;
-
-			fprintf(stderr,
-				"node %zu: dead %d conns %zu recovered %llu unknown %llu "
-				"lost %llu failed %llu slow %llu taken %llu missed %llu "
-				"peer %llu away %llu timeout %llu\n",
-				i, bus.nodes[i].dead, nodes[i]->conns.n,
-				(unsigned long long)m->recoveries_ok,
-				(unsigned long long)m->recoveries_unknown,
-				(unsigned long long)m->recoveries_lost,
-				(unsigned long long)m->recoveries_failed,
-				(unsigned long long)m->closes_slow_reader,
-				(unsigned long long)m->closes_taken,
-				(unsigned long long)m->closes_missed,
-				(unsigned long long)m->closes_peer,
-				(unsigned long long)m->closes_backend_away,
-				(unsigned long long)m->closes_ping_timeout);
-		}
-	}
+	if (test_failures)
+		tell();
 	world_stop();
 }
 

@@ -146,7 +146,7 @@ static void begin(struct store *s, const struct session_request *r, const char *
 	buf_slice(&x->pid, r->pid);
 	buf_slice(&x->user, r->user);
 	buf_slice(&x->nsp, r->nsp);
-	strcpy(x->owner, code);
+	memcpy(x->owner, code, NODE_CODE_LEN + 1);
 	x->generation = 1;
 	x->floor = r->number;
 	list_push(&s->sessions, &x->link);
@@ -193,10 +193,10 @@ static enum err take(struct session *x, struct store_call *c, const char *code)
 	    !slice_eq(buf_view(&x->user), r->user))
 		return ERR_NOT_FOUND;
 	if (!x->parked)
-		strcpy(c->taken_from, x->owner);
+		memcpy(c->taken_from, x->owner, NODE_CODE_LEN + 1);
 	c->reply.parked = x->parked;
 	x->parked = false;
-	strcpy(x->owner, code);
+	memcpy(x->owner, code, NODE_CODE_LEN + 1);
 	c->reply.generation = ++x->generation;
 	if (r->offset.n && cluster_offset(r->offset, &era, &offset) != ERR_OK)
 		offset = 0;
@@ -302,7 +302,7 @@ void store_do(struct store *s, struct store_call *c, const char *code)
 		leave(x, r);
 		break;
 	case SESSION_RENEW:
-		strcpy(x->owner, code);
+		memcpy(x->owner, code, NODE_CODE_LEN + 1);
 		x->parked = false;
 		x->floor = r->number > x->floor ? r->number : x->floor;
 		break;
