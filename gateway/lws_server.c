@@ -121,13 +121,19 @@ static void on_lws_log(int level, const char *line)
 	log_event(LOG_DEBUG, "libwebsockets", "msg=%.*s", (int)n, line);
 }
 
+/* handshakeTimeout is kept, and counted, where connections are accepted (lws_accept.c);
+ * lws's own, in whole seconds, comes only after it. */
+static unsigned lws_handshake_s(const struct config *c)
+{
+	return (unsigned)(c->handshake_timeout_ms / 1000 + 2);
+}
+
 struct lws_vhost *lws_server_new_vhost(struct server *s, bool tls)
 {
 	/* All zero: no pings of lws's own, which would put each WebSocket on a list that
 	 * is kept sorted by walking it. */
 	static const struct lws_retry_bo no_pings;
-	unsigned handshake_s =
-		(unsigned)((s->node->config->handshake_timeout_ms + 999) / 1000);
+	unsigned handshake_s = lws_handshake_s(s->node->config);
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
 		.vhost_name = tls ? "gatehouse tls" : "gatehouse",
@@ -175,8 +181,7 @@ struct server *server_new(struct node *n)
 		.max_http_header_data = LWS_HTTP_HEADERS_MAX,
 		.max_http_header_pool =
 			0,	/* as many as needed; maxHandshakes bounds them */
-		.timeout_secs = /* of a TLS handshake */
-		(unsigned)((n->config->handshake_timeout_ms + 999) / 1000),
+		.timeout_secs = lws_handshake_s(n->config), /* of a TLS handshake */
 	};
 
 	s->node = n;
