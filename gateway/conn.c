@@ -331,6 +331,19 @@ void conn_close(struct conn *c, enum conn_close reason)
 	begin_end(c);
 }
 
+/* Those that nobody has met. Their ids are subscribed to by name, and before this turn
+ * ends another connection may come back as one of them. */
+static void drop_unentered(struct conn *c)
+{
+	struct socket *s = c->sockets, *next;
+
+	for (; s; s = next) {
+		next = s->conn_next;
+		if (!s->entered)
+			socket_drop(s);
+	}
+}
+
 void conn_drop(struct conn *c)
 {
 	if (c->state >= CONN_CLOSING)
@@ -339,6 +352,7 @@ void conn_drop(struct conn *c)
 	if (c->state == CONN_ARRIVING && c->move.in)
 		move_in_on_conn_gone(c->move.in);
 	begin_end(c);
+	drop_unentered(c);
 }
 
 void conn_on_transport_closed(struct conn *c, enum conn_close reason)

@@ -251,7 +251,6 @@ void move_in_let_go(struct node *n, const struct namespace *ns, struct slice sid
 			if (s->ns != ns || s->entered || !slice_eq(socket_id(s), sid))
 				continue;
 			conn_drop(c);
-			socket_drop(s);
 			return;
 		}
 	}
