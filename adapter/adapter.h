@@ -61,7 +61,8 @@ struct adapter_events {
 			       const struct adapter_member *m);
 	/* Numbered messages were missed that can't be had any more, or the backend has
 	 * lost some that somebody had: recoverable sockets close, and sessions are as
-	 * TAKE says when they come back. */
+	 * TAKE says when they come back. Numbers from before (adapter_position, replies)
+	 * must not be said any more: in what comes next they may be others'. */
 	void (*on_missed)(void *ctx);
 	/* Others did something with a session of this node. */
 	void (*on_session)(void *ctx, enum session_event what, struct slice sid,

@@ -17,6 +17,8 @@ enum {
 	HISTORY_BYTES_MAX = 256 * 1024,
 };
 
+#define NO_MISSES UINT64_MAX /* its numbers are of another era than this node's */
+
 void recoveries_init(struct recoveries *r, const uint64_t seed[2])
 {
 	*r = (struct recoveries){.missed_at = UINT64_MAX};
@@ -39,6 +41,15 @@ static uint64_t position(const struct node *n)
 	struct slice offset;
 
 	return adapter_position(n->adapter, &offset);
+}
+
+static struct slice present_era(const struct node *n)
+{
+	struct slice offset, era;
+	uint64_t number;
+
+	adapter_position(n->adapter, &offset);
+	return cluster_offset(offset, &era, &number) == ERR_OK ? era : SLICE_EMPTY;
 }
 
 /* A request about this socket's session, `s` live. */
@@ -85,6 +96,7 @@ void recovery_restore(struct socket *s, struct slice secret, uint64_t generation
 	memcpy(r->secret, secret.p, sizeof(r->secret));
 	r->generation = generation;
 	r->floor = r->pinged = floor;
+	r->misses = s->ns->node->recoveries.misses;
 	s->recovery = r;
 }
 
@@ -144,6 +156,24 @@ void recovery_let_go(struct socket *s)
 	conn_close(c, CONN_CLOSE_TAKEN);
 }
 
+/* --- missed events --- */
+
+/* Nothing more is sent to it: an offset would hide what it missed. Its client comes back
+ * and gets it, or is told. */
+static void miss(struct socket *s)
+{
+	s->missed = s->conn->missed = true;
+}
+
+/* Those that missed events do so, evenly, as those of a node that drains. */
+static void begin_leaving(struct node *n)
+{
+	uint64_t now = env_now_ms(n->env);
+
+	n->recoveries.missed_at = now;
+	n->recoveries.missed_end = now + n->config->drain_time_ms;
+}
+
 /* --- keeping it true --- */
 
 bool recovery_is_void(struct socket *s, enum err err)
@@ -198,9 +228,15 @@ void recovery_on_pong(struct conn *c)
 void recovery_on_arrived(struct conn *c)
 {
 	for (struct socket *s = c->sockets; s; s = s->conn_next) {
-		if (s->recovery)
+		if (!s->recovery)
+			continue;
+		if (s->recovery->misses == c->node->recoveries.misses)
 			renew(s);
+		else
+			miss(s);
 	}
+	if (c->missed)
+		begin_leaving(c->node);
 }
 
 void recovery_join(struct socket *s, struct slice room, unsigned flags, size_t history,
@@ -227,7 +263,7 @@ void recovery_leave(struct socket *s, struct slice room, adapter_session_fn *don
 
 /* --- moving to another node --- */
 
-enum { RECOVERY_FIELDS = 4 };
+enum { RECOVERY_FIELDS = 5 };
 
 void recovery_pack(const struct socket *s, msgpack_packer *pk)
 {
@@ -242,6 +278,7 @@ void recovery_pack(const struct socket *s, msgpack_packer *pk)
 	msgpack_pack_uint64(pk, r->generation);
 	msgpack_pack_uint64(pk, r->pinged);
 	msgpack_pack_uint64(pk, r->floor);
+	mp_pack_str(pk, present_era(s->ns->node));
 }
 
 static enum err read_number(struct mp_cursor *c, int64_t *out)
@@ -256,7 +293,7 @@ enum err recovery_unpack(struct socket *s, struct mp_cursor *c)
 {
 	int64_t generation, pinged, floor;
 	struct mp_value first;
-	struct slice secret;
+	struct slice secret, era;
 
 	if (mp_read(c, &first) != ERR_OK)
 		return ERR_SYNTAX;
@@ -265,12 +302,14 @@ enum err recovery_unpack(struct socket *s, struct mp_cursor *c)
 	if (first.type != MP_ARRAY || first.count != RECOVERY_FIELDS ||
 	    mp_read_str(c, &secret) != ERR_OK || secret.n != PID_LEN - ID_LEN ||
 	    read_number(c, &generation) != ERR_OK || read_number(c, &pinged) != ERR_OK ||
-	    read_number(c, &floor) != ERR_OK)
+	    read_number(c, &floor) != ERR_OK || mp_read_str(c, &era) != ERR_OK)
 		return ERR_SYNTAX;
 	if (!recovery_applies(s->conn, s->ns))
 		return ERR_SYNTAX;
 	recovery_restore(s, secret, (uint64_t)generation, (uint64_t)floor);
 	s->recovery->pinged = (uint64_t)pinged;
+	if (!slice_eq(era, present_era(s->ns->node)))
+		s->recovery->misses = NO_MISSES;
 	return ERR_OK;
 }
 
@@ -322,19 +361,17 @@ static void close_moving(struct node *n)
 	}
 }
 
-/* Nothing more is sent to them: an offset would hide what they missed. They come back and
- * get it, or are told. */
 void recovery_on_missed(struct node *n)
 {
-	uint64_t now = env_now_ms(n->env);
 	size_t pos, count = 0;
 	struct socket *s;
 
+	n->recoveries.misses++;
 	for (size_t i = 0; i < n->config->namespaces_n; i++) {
 		for (pos = 0; (s = table_next(&n->namespaces[i].sockets, &pos));) {
 			if (!s->recovery)
 				continue;
-			s->missed = s->conn->missed = true;
+			miss(s);
 			count++;
 		}
 	}
@@ -344,8 +381,7 @@ void recovery_on_missed(struct node *n)
 		  "sockets=%zu msg=these clients reconnect, to get what they missed or "
 		  "be told",
 		  count);
-	n->recoveries.missed_at = now;
-	n->recoveries.missed_end = now + n->config->drain_time_ms;
+	begin_leaving(n);
 }
 
 static size_t missed_conns(const struct node *n)

@@ -24,6 +24,7 @@ struct recovery {
 	uint64_t generation;
 	uint64_t pinged; /* the position when its conn was last pinged */
 	uint64_t floor;	 /* the position up to which it surely has everything */
+	uint64_t misses; /* the node's when these were numbers of the present era */
 	bool parked;	 /* it came back after others had heard of its end */
 	bool over;	 /* another connection's, or nobody's: nothing is said of it */
 	char secret[PID_LEN - ID_LEN];
@@ -33,6 +34,7 @@ struct recovery {
 struct recoveries {
 	struct table resumes;		/* struct resume by socket id, once taken */
 	struct link taking;		/* those before */
+	uint64_t misses;		/* how often events were missed here */
 	uint64_t missed_at, missed_end; /* when the next of those leave that missed
 					 * events, and all of them; UINT64_MAX: none */
 };

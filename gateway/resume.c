@@ -28,7 +28,9 @@ struct resume {
 	enum resume_state state;
 	bool told; /* the client has its CONNECT: it takes itself for recovered */
 	bool parked;
-	bool stale; /* TAKING: the rooms that it will be told of have changed since */
+	/* What was read of the session, its rooms or its numbers, does not hold any more:
+	 * its next try finds it as it is. */
+	bool stale;
 	unsigned awaited;    /* subscriptions not confirmed */
 	unsigned held;	     /* by what the adapter will call back */
 	uint64_t generation; /* 0: not taken */
@@ -322,6 +324,10 @@ static void on_page(void *arg, enum err err, const struct session_reply *reply)
 		fail(r, err);
 		return;
 	}
+	if (r->stale) {
+		give_up(r, CONN_CLOSE_MISSED, true);
+		return;
+	}
 	if (!r->told) {
 		r->told = true;
 		conn_on_connected(r->conn);
@@ -362,7 +368,7 @@ static void ask_page(struct resume *r)
 /* One that is on its way to another node takes all along. */
 static bool has_drained(const struct resume *r)
 {
-	return r->conn->state == CONN_LEAVING || r->conn->outbox.bytes <= page_bytes(r);
+	return r->conn->state == CONN_LEAVING || r->conn->outbox.bytes == 0;
 }
 
 static void next_page(struct resume *r)
@@ -521,7 +527,7 @@ static void on_taken(void *arg, enum err err, const struct session_reply *reply)
 	r->parked = reply->parked;
 	keep_rooms(r, reply);
 	let_go_here(r);
-	if (r->stale) { /* its next try hears of it */
+	if (r->stale) {
 		give_up(r, CONN_CLOSE_MISSED, true);
 		return;
 	}
@@ -598,11 +604,16 @@ void resume_on_conn_gone(struct resume *r)
 void resumes_on_missed(struct node *n)
 {
 	size_t pos = 0;
+	struct link *l, *tmp;
 	struct resume *r;
 
 	/* They take the way of those that are live; what was taken waits for them. */
 	while ((r = table_next(&n->recoveries.resumes, &pos)))
-		r->conn->missed = true;
+		r->stale = r->conn->missed = true;
+	list_each(l, tmp, &n->recoveries.taking)
+	{
+		container_of(l, struct resume, taking)->stale = true;
+	}
 }
 
 static bool is_about_rooms(enum session_event what)

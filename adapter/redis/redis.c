@@ -191,14 +191,6 @@ static void check_up(struct redis *r)
 		set_up(r, true);
 }
 
-static void check_missed(struct redis *r)
-{
-	struct redis_core *c = &r->core;
-
-	if (c->stats.up && redis_stream_has_missed(&r->stream) && !c->closing)
-		c->base.events->on_missed(c->base.ctx);
-}
-
 static void on_stream_reply(void *ctx, uint64_t token, uint64_t number, bool end,
 			    const struct slice *messages, size_t n)
 {
@@ -361,10 +353,8 @@ static bool redis_turn(struct adapter *a)
 	struct redis *r = redis_of(a);
 	bool ran = redis_core_answer(&r->core), was_up = r->core.stats.up;
 
-	if (r->state == REDIS_OPEN) {
+	if (r->state == REDIS_OPEN)
 		check_up(r);
-		check_missed(r);
-	}
 	if (r->state != REDIS_ENDING) {
 		ran |= redis_pubsub_turn(&r->pubsub);
 		ran |= redis_publisher_turn(&r->publisher, r->core.stats.up);

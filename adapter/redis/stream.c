@@ -106,17 +106,14 @@ uint64_t redis_stream_position(const struct redis_stream *s, struct slice *offse
 	return s->number;
 }
 
-static void set_missed(struct redis_stream *s)
+/* Before the position is of another era: numbers that are known up to here are not to be
+ * said as if they were of that one. */
+static void tell_missed(struct redis_stream *s)
 {
-	s->missed = true;
-}
+	struct redis_core *c = s->core;
 
-bool redis_stream_has_missed(struct redis_stream *s)
-{
-	bool missed = s->missed;
-
-	s->missed = false;
-	return missed;
+	if (!c->closing)
+		c->base.events->on_missed(c->base.ctx);
 }
 
 bool redis_stream_hear(struct redis_stream *s, const struct cluster_broadcast *b)
@@ -131,9 +128,10 @@ bool redis_stream_hear(struct redis_stream *s, const struct cluster_broadcast *b
 	if (cluster_offset(b->offset, &era, &number) != ERR_OK)
 		return true;
 	if (!slice_eq(era, slice_str(s->era))) {
-		/* Of one run of the server it changes for no other reason. Said once,
-		 * with what the answer of gh_sync says of it. */
-		s->doubtful = true;
+		/* Data was lost: of one run of the server it changes for no other
+		 * reason. How often, gh_sync says. */
+		tell_missed(s);
+		s->told = true;
 		s->sync_ms = 0;
 	}
 	set_position(s, era, number);
@@ -305,7 +303,7 @@ static bool read_messages(struct redis_stream *s, struct mp_cursor *c, size_t *n
 static bool on_sync(struct redis_stream *s, struct mp_cursor *c)
 {
 	uint64_t token, number, losses;
-	bool end, missed;
+	bool end, missed, lost;
 	struct slice era;
 	size_t n;
 
@@ -316,11 +314,13 @@ static bool on_sync(struct redis_stream *s, struct mp_cursor *c)
 	if (!s->asked || token != s->sync_token)
 		return true; /* of before a cut */
 	s->asked = false;
+	lost = s->ever && losses != s->losses &&
+	       !(s->told && slice_eq(era, slice_str(s->era)));
+	if (missed || lost)
+		tell_missed(s);
 	for (size_t i = 0; i < n; i++)
 		fill(s, s->messages[i]);
-	if (missed || s->doubtful || (s->ever && losses != s->losses))
-		set_missed(s);
-	s->doubtful = false;
+	s->told = false;
 	s->losses = losses;
 	s->ever = true;
 	set_position(s, era, number);

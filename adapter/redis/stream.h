@@ -35,8 +35,7 @@ struct redis_stream {
 	bool ever;  /* it was live before */
 	bool asked; /* the answer to gh_sync is to come */
 	bool due; /* the answer of gh_sync itself, on the link of commands, is to come */
-	bool missed;	 /* to be told once up */
-	bool doubtful;	 /* data was lost, it seems; the next look says so */
+	bool told; /* that data was lost, since its era was heard: the next look knows of it */
 	uint64_t losses; /* as Redis said last: another one if data was lost since */
 	uint64_t token;	 /* drawn last, for whatever comes on the log channel */
 	uint64_t sync_token;
@@ -75,8 +74,6 @@ bool redis_stream_hear(struct redis_stream *s, const struct cluster_broadcast *b
 void redis_stream_on_log(struct redis_stream *s, struct slice message);
 /* Redis answered a publish: the last number, and its era. */
 void redis_stream_on_published(struct redis_stream *s, uint64_t number, struct slice era);
-/* Messages were missed for good since this was asked last: to be told. */
-bool redis_stream_has_missed(struct redis_stream *s);
 void redis_stream_turn(struct redis_stream *s);
 /* The position's number and text. */
 uint64_t redis_stream_position(const struct redis_stream *s, struct slice *offset);

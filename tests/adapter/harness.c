@@ -275,10 +275,13 @@ static void on_log(void *ctx, enum adapter_log_level level, const char *id,
 static void on_missed(void *ctx)
 {
 	struct node *n = ctx;
+	struct slice offset;
 
 	CHECK(!calling);
 	CHECK(!n->closing);
 	n->missed++;
+	adapter_position(n->a, &offset);
+	snprintf(n->missed_at, sizeof(n->missed_at), "%.*s", SLICE_FMT(offset));
 }
 
 static void on_session(void *ctx, enum session_event what, struct slice sid,

@@ -440,6 +440,58 @@ static void test_seq_reused(void)
 	node_end(b);
 }
 
+/* As a node does that had more than this server, to which others are connected already. */
+static void lose(const char *era, const char *known)
+{
+	redisReply *run = redisCommand(server.ctl, "HGET gh:{0}:head run");
+
+	CHECK(run && run->type == REDIS_REPLY_STRING);
+	server_ask(&server, "FCALL gh_sync 1 gh:{0} %s %s nobody 1 %s %s %s",
+		   run->str, era, known, "", "");
+	freeReplyObject(run);
+}
+
+/* Data turns out to be lost while a node is live: it is told before it hears, or can say,
+ * a number of the era that follows. */
+static void test_lost_while_live(void)
+{
+	struct setup s = setup();
+	struct node *a = node_up(&s, "LIVAAA"), *b = node_up(&s, "LIVBBB");
+	char before[OFFSET_MAX + 1], after[OFFSET_MAX + 1], known[OFFSET_MAX + 4];
+	struct session_request r;
+	long long calls;
+	struct who who;
+
+	join(a, "r");
+	who = meet(a);
+	event(b, "r", 1);
+	WAIT(heard_text(a, "r", 1) == 1);
+	position(a, before);
+	snprintf(known, sizeof(known), "%s000", before);
+	lose("lost0001", known);
+	event(b, "r", 2);
+	WAIT(heard_text(a, "r", 2) == 1);
+	CHECK(a->missed == 1 && !strcmp(a->missed_at, before));
+	position(a, after);
+	CHECK(!strncmp(after, "lost0001-", 9));
+	WAIT(b->missed == 1);
+	/* The next look finds nothing new. */
+	calls = function_calls();
+	WAIT(function_calls() >= calls + 4);
+	CHECK(a->missed == 1 && b->missed == 1);
+	r = of(&who, SESSION_TAKE);
+	r.offset = slice_str(before);
+	CHECK(result(b, r) == ERR_LOST);
+	/* Without an event nobody is live who does not know, either. */
+	position(a, before);
+	snprintf(known, sizeof(known), "%s000", before);
+	lose("lost0002", known);
+	WAIT(a->missed == 2 && b->missed == 2);
+	CHECK(!strcmp(a->missed_at, before));
+	node_end(a);
+	node_end(b);
+}
+
 /* Failover to a lagging replica that lacks nothing anybody had: what was said before
  * still counts. */
 static void test_failover(void)
@@ -521,6 +573,7 @@ int main(void)
 		test_restart_with_aof,
 		test_restart_without_aof,
 		test_seq_reused,
+		test_lost_while_live,
 		test_failover,
 		test_log_expired,
 	};
