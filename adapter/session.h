@@ -73,6 +73,10 @@ struct session_request {
 	struct slice offset; /* TAKE: what the client says it has, or empty */
 	struct slice room;   /* JOIN, LEAVE */
 	unsigned flags;	     /* JOIN: kept for the gateway, 0 to 255 */
+	/* RENEW: so many events SESSION_JOINED and SESSION_LEFT of it were heard, ever. If
+	 * one of before the last RENEW was not, the session ends (ERR_NOT_FOUND). */
+	uint64_t wishes;
+	bool arrived; /* RENEW: it came here from another node, which may hear its events */
 	size_t history;	     /* JOIN: so many of the room's last events */
 	size_t bytes_max;    /* JOIN with history, REPLAY: of a page, but for one event */
 };
@@ -93,6 +97,7 @@ struct session_reply {
 	uint64_t generation; /* TAKE */
 	/* TAKE: it was parked, so that its owner has said good-bye for it. */
 	bool parked;
+	uint64_t wishes; /* TAKE: of which its rooms are what came */
 	/* TAKE: after which the client needs events (the later one of floor and offset);
 	 * JOIN: where it begins; REPLAY: up to where this page goes */
 	uint64_t number;
@@ -119,10 +124,12 @@ typedef void adapter_session_fn(void *arg, enum err err, const struct session_re
 
 /* What others did with a session of this node (adapter_events.on_session). */
 enum session_event {
-	SESSION_TAKEN,	      /* its client is at another connection: `generation` */
+	SESSION_TAKEN,	      /* its client is at another connection; number: generation */
 	SESSION_DISCONNECTED, /* a backend wants it away, for good */
-	SESSION_JOINED,	      /* a backend wants it in `room` */
-	SESSION_LEFT,	      /* a backend wants it out of `room` */
+	/* A backend wants it in `room`, or out of it. They are counted together: number is
+	 * one more than the last time, unless some were not heard. */
+	SESSION_JOINED,
+	SESSION_LEFT,
 };
 
 #endif

@@ -193,7 +193,9 @@ static void on_renewed(void *arg, enum err err, const struct session_reply *repl
 
 	(void)reply;
 	free(ref);
-	if (s && !s->recovery->over)
+	if (s && err == ERR_OK)
+		s->recovery->arrived = false;
+	else if (s && !s->recovery->over)
 		(void)recovery_is_void(s, err);
 }
 
@@ -204,6 +206,8 @@ static void renew(struct socket *s)
 
 	*ref = socket_ref(s);
 	r.number = s->recovery->floor;
+	r.wishes = s->recovery->wishes;
+	r.arrived = s->recovery->arrived;
 	ask(s, &r, on_renewed, ref);
 }
 
@@ -263,7 +267,7 @@ void recovery_leave(struct socket *s, struct slice room, adapter_session_fn *don
 
 /* --- moving to another node --- */
 
-enum { RECOVERY_FIELDS = 5 };
+enum { RECOVERY_FIELDS = 6 };
 
 void recovery_pack(const struct socket *s, msgpack_packer *pk)
 {
@@ -278,6 +282,7 @@ void recovery_pack(const struct socket *s, msgpack_packer *pk)
 	msgpack_pack_uint64(pk, r->generation);
 	msgpack_pack_uint64(pk, r->pinged);
 	msgpack_pack_uint64(pk, r->floor);
+	msgpack_pack_uint64(pk, r->wishes);
 	mp_pack_str(pk, present_era(s->ns->node));
 }
 
@@ -291,7 +296,7 @@ static enum err read_number(struct mp_cursor *c, int64_t *out)
 
 enum err recovery_unpack(struct socket *s, struct mp_cursor *c)
 {
-	int64_t generation, pinged, floor;
+	int64_t generation, pinged, floor, wishes;
 	struct mp_value first;
 	struct slice secret, era;
 
@@ -302,12 +307,15 @@ enum err recovery_unpack(struct socket *s, struct mp_cursor *c)
 	if (first.type != MP_ARRAY || first.count != RECOVERY_FIELDS ||
 	    mp_read_str(c, &secret) != ERR_OK || secret.n != PID_LEN - ID_LEN ||
 	    read_number(c, &generation) != ERR_OK || read_number(c, &pinged) != ERR_OK ||
-	    read_number(c, &floor) != ERR_OK || mp_read_str(c, &era) != ERR_OK)
+	    read_number(c, &floor) != ERR_OK || read_number(c, &wishes) != ERR_OK ||
+	    mp_read_str(c, &era) != ERR_OK)
 		return ERR_SYNTAX;
 	if (!recovery_applies(s->conn, s->ns))
 		return ERR_SYNTAX;
 	recovery_restore(s, secret, (uint64_t)generation, (uint64_t)floor);
 	s->recovery->pinged = (uint64_t)pinged;
+	s->recovery->wishes = (uint64_t)wishes;
+	s->recovery->arrived = true;
 	if (!slice_eq(era, present_era(s->ns->node)))
 		s->recovery->misses = NO_MISSES;
 	return ERR_OK;
@@ -429,34 +437,43 @@ uint64_t recoveries_next(const struct node *n)
 	return n->recoveries.missed_at;
 }
 
-static void on_wish(struct socket *s, enum session_event what, uint64_t generation,
-		    struct slice room)
+/* One after one that was not heard does not count: renew() tells. */
+static void count_wish(struct recovery *r, uint64_t number)
+{
+	if (number == r->wishes + 1)
+		r->wishes = number;
+}
+
+static void on_event(struct socket *s, enum session_event what, uint64_t number,
+		     struct slice room)
 {
 	switch (what) {
 	case SESSION_TAKEN:
-		if (s->recovery->generation < generation)
+		if (s->recovery->generation < number)
 			recovery_let_go(s);
 		break;
 	case SESSION_DISCONNECTED:
 		socket_disconnect(s, "server namespace disconnect");
 		break;
 	case SESSION_JOINED:
+		count_wish(s->recovery, number);
 		rooms_app_join(s, room);
 		break;
 	case SESSION_LEFT:
+		count_wish(s->recovery, number);
 		rooms_app_leave(s, room);
 		break;
 	}
 }
 
 void recovery_on_session(struct node *n, enum session_event what, struct slice sid,
-			 uint64_t generation, struct slice room)
+			 uint64_t number, struct slice room)
 {
-	resumes_on_session(n, what, sid, generation);
+	resumes_on_session(n, what, sid, number);
 	for (size_t i = 0; i < n->config->namespaces_n; i++) {
 		struct socket *s = table_get(&n->namespaces[i].sockets, sid);
 
 		if (s && s->recovery && !s->recovery->over)
-			on_wish(s, what, generation, room);
+			on_event(s, what, number, room);
 	}
 }

@@ -25,7 +25,9 @@ struct recovery {
 	uint64_t pinged; /* the position when its conn was last pinged */
 	uint64_t floor;	 /* the position up to which it surely has everything */
 	uint64_t misses; /* the node's when these were numbers of the present era */
+	uint64_t wishes; /* of backends about its rooms, heard of */
 	bool parked;	 /* it came back after others had heard of its end */
+	bool arrived;	 /* from another node, and the record may not say so yet */
 	bool over;	 /* another connection's, or nobody's: nothing is said of it */
 	char secret[PID_LEN - ID_LEN];
 };
@@ -92,6 +94,6 @@ bool recovery_needs_offset(struct slice data);
 /* What the adapter reports. */
 void recovery_on_missed(struct node *n);
 void recovery_on_session(struct node *n, enum session_event what, struct slice sid,
-			 uint64_t generation, struct slice room);
+			 uint64_t number, struct slice room);
 
 #endif

@@ -539,6 +539,7 @@ static void on_taken(void *arg, enum err err, const struct session_reply *reply)
 				  r->expires_ms);
 	recovery_restore(r->socket, slice_of(r->pid + ID_LEN, PID_LEN - ID_LEN),
 			 r->generation, r->number);
+	r->socket->recovery->wishes = reply->wishes;
 	subscribe(r);
 }
 
@@ -624,7 +625,7 @@ static bool is_about_rooms(enum session_event what)
 /* What is wanted of its rooms is on record, but they were read already: its next try
  * finds them as they are to be. */
 void resumes_on_session(struct node *n, enum session_event what, struct slice sid,
-			uint64_t generation)
+			uint64_t number)
 {
 	struct resume *r = table_get(&n->recoveries.resumes, sid);
 	struct link *l, *tmp;
@@ -637,7 +638,7 @@ void resumes_on_session(struct node *n, enum session_event what, struct slice si
 	}
 	if (r && is_about_rooms(what))
 		give_up(r, CONN_CLOSE_MISSED, true);
-	else if (r && ((what == SESSION_TAKEN && r->generation < generation) ||
+	else if (r && ((what == SESSION_TAKEN && r->generation < number) ||
 		       what == SESSION_DISCONNECTED))
 		cancel(r);
 }

@@ -562,6 +562,76 @@ static void test_log_expired(void)
 	node_end(a);
 }
 
+static const char *owner_of(const struct who *who)
+{
+	static char owner[NODE_CODE_LEN + 1];
+	redisReply *r = redisCommand(server.ctl, "HGET gh:{0}:session:%s owner", who->sid);
+
+	CHECK(r && r->type == REDIS_REPLY_STRING && r->len == NODE_CODE_LEN);
+	memcpy(owner, r->str, sizeof(owner));
+	freeReplyObject(r);
+	return owner;
+}
+
+/* Wishes of backends that its node does not hear of, as when its subscriptions are cut or
+ * the session is just moving. */
+static void test_wish_not_heard(void)
+{
+	struct setup s = setup();
+	struct node *a = node_up(&s, "WISAAA"), *b = node_up(&s, "WISBBB");
+	struct who who = meet(a), other = meet(a);
+	struct session_request r = of(&who, SESSION_RENEW);
+	struct session_got got;
+
+	CHECK(server_ask(&server, "FCALL gh_join 1 gh:{0} %s in", who.sid) == 1);
+	CHECK(server_ask(&server, "FCALL gh_leave 1 gh:{0} %s r", who.sid) == 1);
+	WAIT(a->sessions.n == 2);
+	CHECK(strstr(a->sessions.v[0], "joined") && strstr(a->sessions.v[0], " 1 in"));
+	CHECK(strstr(a->sessions.v[1], "left") && strstr(a->sessions.v[1], " 2 r"));
+	/* Heard of in time: with the next renewal, or the one after it. */
+	r.wishes = 1;
+	CHECK(result(a, r) == ERR_OK);
+	r.wishes = 2;
+	CHECK(result(a, r) == ERR_OK);
+	CHECK(result(a, r) == ERR_OK);
+	/* Nobody else pays, and not before there was time. */
+	CHECK(server_ask(&server, "FCALL gh_join 1 gh:{0} %s later", who.sid) == 1);
+	CHECK(result(a, r) == ERR_OK);
+	CHECK(result(a, r) == ERR_NOT_FOUND);
+	CHECK(result(a, of(&other, SESSION_RENEW)) == ERR_OK);
+	/* Its client is told. */
+	CHECK(result(b, of(&who, SESSION_TAKE)) == ERR_NOT_FOUND);
+	/* Who takes it finds all in the record. */
+	CHECK(server_ask(&server, "FCALL gh_join 1 gh:{0} %s in", other.sid) == 1);
+	CHECK(result(a, of(&other, SESSION_RENEW)) == ERR_OK);
+	got = ask(b, of(&other, SESSION_TAKE));
+	CHECK(got.err == ERR_OK && got.r.wishes == 1);
+	other.generation = got.r.generation;
+	session_got_clear(&got);
+	r = of(&other, SESSION_RENEW);
+	r.wishes = 1;
+	CHECK(result(b, r) == ERR_OK && result(b, r) == ERR_OK);
+	node_end(a);
+	node_end(b);
+}
+
+/* Events of a session go to the node that it went to last, although one that it left may
+ * still renew it. */
+static void test_late_renewal(void)
+{
+	struct setup s = setup();
+	struct node *a = node_up(&s, "OWNAAA"), *b = node_up(&s, "OWNBBB");
+	struct who who = meet(a);
+	struct session_request r = of(&who, SESSION_RENEW);
+
+	r.arrived = true;
+	CHECK(result(b, r) == ERR_OK && !strcmp(owner_of(&who), "OWNBBB"));
+	CHECK(result(a, of(&who, SESSION_RENEW)) == ERR_OK);
+	CHECK(!strcmp(owner_of(&who), "OWNBBB"));
+	node_end(a);
+	node_end(b);
+}
+
 int main(void)
 {
 	static void (*const tests[])(void) = {
@@ -576,6 +646,8 @@ int main(void)
 		test_lost_while_live,
 		test_failover,
 		test_log_expired,
+		test_wish_not_heard,
+		test_late_renewal,
 	};
 	bool ok;
 

@@ -302,7 +302,8 @@ void store_do(struct store *s, struct store_call *c, const char *code)
 		leave(x, r);
 		break;
 	case SESSION_RENEW:
-		memcpy(x->owner, code, NODE_CODE_LEN + 1);
+		if (r->arrived)
+			memcpy(x->owner, code, NODE_CODE_LEN + 1);
 		x->parked = false;
 		x->floor = r->number > x->floor ? r->number : x->floor;
 		break;

@@ -15,13 +15,15 @@
 --                          empty room: events to several rooms or to all
 --   <base>:recent          list: the last messages of all; the last one has number seq
 --   <base>:session:<sid>   hash: pid, user, nsp, owner (node), generation, floor (offset),
---                          parked (ms), gone, and r:<room> "<flags>:<joined>-<left> ...",
---                          of which the last has no left while it is in it
+--                          parked (ms), gone, wishes (how often a backend wanted it in or
+--                          out of a room), due (so many of these its node should have
+--                          heard by now), and r:<room> "<flags>:<joined>-<left> ...", of
+--                          which the last has no left while it is in it
 --
 -- An offset is "<era>-<number>". All is checked before the first write, since a function
 -- that fails is not rolled back.
 -- with parts/json.lua
-local VERSION = 1
+local VERSION = 2
 local PAST = 8 -- eras that are remembered
 local PUB_TTL = 3600 -- s
 local CHUNK = 64 -- entries read at once
@@ -29,7 +31,6 @@ local LAZY = 8 -- entries of a log that its header does not know of yet, at most
 local PAGE = 262144 -- bytes of a page of recent
 local ROOMS_MAX = 4096 -- of a session, with those it left after its floor
 local SPANS_MAX = 256 -- of one of them
-local FIELDS = 10 -- that are no rooms, at most
 local DEFAULT_CAPS = '180000 1000 1000000 10000 16000000 16000000'
 local ERA = 'abcdefghijklmnopqrstuvwxyz0123456789'
 
@@ -415,14 +416,14 @@ end
 -- nil, and what to answer: it is not there, or another's by now.
 local function open_session(base, sid, generation)
   local key = session_key(base, sid)
-  local s = redis.call('HMGET', key, 'generation', 'gone', 'nsp', 'floor', 'owner', 'parked')
+  local s = redis.call('HMGET', key, 'generation', 'gone', 'nsp', 'floor', 'owner', 'parked', 'wishes', 'due')
   if not s[1] or s[2] then
     return nil, redis.error_reply('NOSESSION there is none of this id')
   end
   if generation and s[1] ~= generation then
     return nil, redis.error_reply('STALE another connection has it')
   end
-  return {key = key, nsp = s[3], floor = s[4], owner = s[5], parked = s[6]}
+  return {key = key, nsp = s[3], floor = s[4], owner = s[5], parked = s[6], wishes = s[7], due = s[8]}
 end
 
 -- The number a log entry begins with.
@@ -672,7 +673,7 @@ local function session_new(base, _, _, args)
 end
 
 -- sid, pid, nsp, user, offset (or empty), node, ttl. Answers generation, was it parked,
--- after which number, and for each room its name and spans.
+-- after which number, for each room its name and spans, and how many wishes these hold.
 local function session_take(base, h, _, args)
   local sid, pid, nsp, user, offset, node, ttl = unpack(args)
   local key = session_key(base, sid)
@@ -705,12 +706,12 @@ local function session_take(base, h, _, args)
   end
   local generation = text(tonumber(s.generation) + 1)
   redis.call('HSET', key, 'owner', node, 'generation', generation)
-  redis.call('HDEL', key, 'parked')
+  redis.call('HDEL', key, 'parked', 'due')
   redis.call('PEXPIRE', key, ttl)
   if not s.parked then
     put(log_channel(base, s.owner), 'session', 'taken', sid, generation, '')
   end
-  return {tonumber(generation), s.parked and 1 or 0, after, rooms}
+  return {tonumber(generation), s.parked and 1 or 0, after, rooms, tonumber(s.wishes or 0)}
 end
 
 local session_ops = {
@@ -730,19 +731,32 @@ function session_ops.leave(base, _, _, args)
   return 1
 end
 
--- sid, generation, floor, node, ttl. The floor does not go back.
+-- sid, generation, floor, ttl, wishes heard, node (or empty: as it was). The floor does
+-- not go back. One whose node has not heard of a wish since it was renewed last will not:
+-- what it lacks since is not known, so it ends.
 function session_ops.renew(base, h, _, args)
-  local s, refused = open_session(base, args[1], args[2])
+  local sid, generation, floor, ttl, heard, node = unpack(args)
+  local s, refused = open_session(base, sid, generation)
   if not s then
     return refused
   end
-  local floor, was = good(h, args[3]), good(h, s.floor)
-  if not floor or (was and was > floor) then
-    args[3] = s.floor
+  if s.due and tonumber(heard) < tonumber(s.due) then
+    redis.call('HSET', s.key, 'gone', '1')
+    return redis.error_reply('NOSESSION what a backend wanted of it was not heard')
   end
-  redis.call('HSET', s.key, 'floor', args[3], 'owner', args[4])
+  local to, was = good(h, floor), good(h, s.floor)
+  if not to or (was and was > to) then
+    floor = s.floor
+  end
+  redis.call('HSET', s.key, 'floor', floor)
+  if node ~= '' then
+    redis.call('HSET', s.key, 'owner', node)
+  end
+  if s.wishes then
+    redis.call('HSET', s.key, 'due', s.wishes)
+  end
   redis.call('HDEL', s.key, 'parked')
-  redis.call('PEXPIRE', s.key, args[5])
+  redis.call('PEXPIRE', s.key, ttl)
   return 1
 end
 
@@ -820,13 +834,14 @@ local function gh_emit(keys, args)
 end
 
 -- What a backend wants of a session: done to the record, and its node is told, which may
--- have it, or be about to park it or to go on with it.
+-- have it, or be about to park it or to go on with it. That of rooms is counted.
 local function wish(base, sid, what, room)
   local s, refused = open_session(base, sid)
   if not s then
     return refused
   end
-  put(log_channel(base, s.owner), 'session', what, sid, '0', room)
+  local n = room == '' and 0 or redis.call('HINCRBY', s.key, 'wishes', 1)
+  put(log_channel(base, s.owner), 'session', what, sid, text(n), room)
   return s
 end
 
@@ -868,7 +883,7 @@ end
 
 local function gh_leave(keys, args)
   local base = keys[1]
-  if not args[2] or args[3] then
+  if not args[2] or args[3] or args[2] == '' then
     return bad('gh_leave takes a socket id and a room')
   end
   local s = wish(base, args[1], 'left', args[2])
