@@ -525,6 +525,9 @@ static void on_taken(void *arg, enum err err, const struct session_reply *reply)
 	}
 	r->number = reply->number;
 	r->parked = reply->parked;
+	if (log_enabled(LOG_DEBUG))
+		log_event(LOG_DEBUG, "session_taken", "socket=%.*s after=%llu", ID_LEN,
+			  r->pid, (unsigned long long)r->number);
 	keep_rooms(r, reply);
 	let_go_here(r);
 	if (r->stale) {

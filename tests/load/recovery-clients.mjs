@@ -98,10 +98,18 @@ class Client {
     await this.join(room);
   }
 
+  // Not by engine.close(): that waits for an upgrade under way and then closes amid what came
+  // with it. The client keeps these events without counting them in its offset, emits them
+  // before the next "connect", and gets them again, from any server.
   lose() {
     const transport = this.socket.io.engine?.transport;
-    if (transport?.ws) transport.ws.terminate?.();
-    else this.socket.io.engine?.close();
+    if (transport?.ws) {
+      transport.ws.terminate?.();
+    } else if (transport) {
+      transport.readyState = "closed"; // nothing is said to the server
+      transport._pollXhr?.abort();
+      transport.onError("the network is lost");
+    }
   }
 
   // What it wrote down, and begin anew in the midst of a session.
@@ -141,7 +149,7 @@ process.on("message", async ({ what, share, marks }) => {
         () =>
           left().map(
             ({ name, socket, in: joined, rooms, marks: got }) =>
-              `${name}: connected ${socket.connected}, in ${[...joined.keys()]} of ${rooms}, heard ${[...got]}`,
+              `${name}: ${socket.connected ? `is ${socket.id}, by ${socket.io.engine.transport.name}, conn ${socket.io.engine.id}` : "away"}, in ${[...joined.keys()]} of ${rooms}, heard ${[...got]}`,
           ),
       );
       process.send({ what: "records", records: clients.map((client) => client.record()), late });

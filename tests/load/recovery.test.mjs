@@ -10,7 +10,8 @@
 //                             in every second such round Redis may also lose data
 //   GATEHOUSE_LOAD_CLIENTS    300 unless given
 //   GATEHOUSE_FAULTS=kill|cut only those whose names match
-//   GATEHOUSE_RECORDS=file    where to keep what was heard if something is wrong with it
+//   GATEHOUSE_RECORDS=file    where to keep what was heard if something is wrong with it, and
+//                             next to it what the nodes logged
 import assert from "node:assert/strict";
 import { fork } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -251,6 +252,11 @@ class Workers {
   }
 }
 
+function keep(file, heard, nodes) {
+  writeFileSync(file, JSON.stringify(heard));
+  for (const node of nodes) writeFileSync(`${file}.${node.name.replace(" ", "-")}`, node.process.output);
+}
+
 describe("recovery under faults", () => {
   const backend = new Backend();
   const stops = [];
@@ -312,7 +318,7 @@ describe("recovery under faults", () => {
       rooms: [{ match: "*", join: "anybody", emit: "anybody" }],
     };
     const nodes = [0, 1, 2].map((i) => {
-      const config = { redis: backend.url, namespaces: [namespace], pingInterval: 5000, pingTimeout: 10_000, drainTime: 500 };
+      const config = { redis: backend.url, namespaces: [namespace], pingInterval: 5000, pingTimeout: 10_000, drainTime: 500, logLevel: KEEP ? "debug" : "info" };
       return new Node(config, { name: `node ${i}` });
     });
     await Promise.all(nodes.map((node) => node.start()));
@@ -360,7 +366,7 @@ describe("recovery under faults", () => {
       console.log(`round ${round}: ${publications.length} published, ${acked} acknowledged, ${JSON.stringify(counts)}`);
       if (found.length) {
         console.log(found.join("\n"));
-        if (KEEP) writeFileSync(KEEP, JSON.stringify({ publications, records }));
+        if (KEEP) keep(KEEP, { publications, records }, nodes);
       }
       assert.deepEqual(late.slice(0, 10), [], "all came back and heard the last event of their rooms");
       assert.deepEqual(found, []);
