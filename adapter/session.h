@@ -48,8 +48,10 @@ struct session_options {
 };
 
 enum session_op {
-	SESSION_NEW,	/* generation 1; one that is there is overwritten */
-	SESSION_JOIN,	/* into a room; in it already: its place is not moved */
+	SESSION_NEW, /* generation 1; one that is there is overwritten */
+	/* Into a room; in it already: its place is not moved. As LEAVE it has a number of
+	 * its own, so that it is noticed if the backend loses it. */
+	SESSION_JOIN,
 	SESSION_LEAVE,	/* out of a room, at `number` */
 	SESSION_RENEW,	/* it lives, here, and has had all up to `number` */
 	SESSION_PARK,	/* its client is gone: it is kept for the window */
@@ -73,12 +75,13 @@ struct session_request {
 	struct slice offset; /* TAKE: what the client says it has, or empty */
 	struct slice room;   /* JOIN, LEAVE */
 	unsigned flags;	     /* JOIN: kept for the gateway, 0 to 255 */
-	/* RENEW: so many events SESSION_JOINED and SESSION_LEFT of it were heard, ever. If
-	 * one of before the last RENEW was not, the session ends (ERR_NOT_FOUND). */
+	/* RENEW: so many events SESSION_JOINED and SESSION_LEFT of it were heard, ever.
+	 * If one of before the last RENEW was not, the session ends (ERR_NOT_FOUND). */
 	uint64_t wishes;
-	bool arrived; /* RENEW: it came here from another node, which may hear its events */
-	size_t history;	     /* JOIN: so many of the room's last events */
-	size_t bytes_max;    /* JOIN with history, REPLAY: of a page, but for one event */
+	bool arrived; /* RENEW: it came here from another node, which may hear its events
+		       */
+	size_t history;	  /* JOIN: so many of the room's last events */
+	size_t bytes_max; /* JOIN with history, REPLAY: of a page, but for one event */
 };
 
 /* When a session was in a room: for events with joined < number <= left. */
@@ -124,10 +127,10 @@ typedef void adapter_session_fn(void *arg, enum err err, const struct session_re
 
 /* What others did with a session of this node (adapter_events.on_session). */
 enum session_event {
-	SESSION_TAKEN,	      /* its client is at another connection; number: generation */
+	SESSION_TAKEN, /* its client is at another connection; number: generation */
 	SESSION_DISCONNECTED, /* a backend wants it away, for good */
-	/* A backend wants it in `room`, or out of it. They are counted together: number is
-	 * one more than the last time, unless some were not heard. */
+	/* A backend wants it in `room`, or out of it. They are counted together: number
+	 * is one more than the last time, unless some were not heard. */
 	SESSION_JOINED,
 	SESSION_LEFT,
 };

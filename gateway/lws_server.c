@@ -180,7 +180,7 @@ struct server *server_new(struct node *n)
 		.pt_serv_buf_size = READ_BUFFER,
 		.max_http_header_data = LWS_HTTP_HEADERS_MAX,
 		.max_http_header_pool =
-			0,	/* as many as needed; maxHandshakes bounds them */
+			0, /* as many as needed; maxHandshakes bounds them */
 		.timeout_secs = lws_handshake_s(n->config), /* of a TLS handshake */
 	};
 

@@ -392,6 +392,8 @@ static void answered(struct op *op, const struct resp *r)
 		finish(op, ERR_DENIED, true);
 		return;
 	}
+	if (op->kind == SESSION_LEAVE && resp_is_array(r, 2) && r->v[0].type == RESP_INT)
+		redis_stream_on_published(s->stream, (uint64_t)r->v[0].i, r->v[1].s);
 	op_free(op);
 	if (done.session)
 		done.session(done.arg, ERR_OK, &reply);

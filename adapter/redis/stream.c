@@ -374,8 +374,8 @@ static bool on_session(struct redis_stream *s, struct mp_cursor *c)
 	struct slice what, sid, room;
 	uint64_t number;
 
-	if (mp_read_str(c, &what) || mp_read_str(c, &sid) ||
-	    !read_token(c, &number) || mp_read_str(c, &room))
+	if (mp_read_str(c, &what) || mp_read_str(c, &sid) || !read_token(c, &number) ||
+	    mp_read_str(c, &room))
 		return false;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (slice_eq(what, names[i].name))

@@ -34,8 +34,9 @@ struct redis_stream {
 	void *ctx;
 	bool ever;  /* it was live before */
 	bool asked; /* the answer to gh_sync is to come */
-	bool due; /* the answer of gh_sync itself, on the link of commands, is to come */
-	bool told; /* that data was lost, since its era was heard: the next look knows of it */
+	bool due;  /* the answer of gh_sync itself, on the link of commands, is to come */
+	bool told; /* that data was lost, since its era was heard: the next look knows of
+		      it */
 	uint64_t losses; /* as Redis said last: another one if data was lost since */
 	uint64_t token;	 /* drawn last, for whatever comes on the log channel */
 	uint64_t sync_token;
@@ -72,7 +73,7 @@ static inline bool redis_stream_is_live(const struct redis_stream *s)
 bool redis_stream_hear(struct redis_stream *s, const struct cluster_broadcast *b);
 /* What came on the log channel. */
 void redis_stream_on_log(struct redis_stream *s, struct slice message);
-/* Redis answered a publish: the last number, and its era. */
+/* Redis answered a publish, or a leave: the last number, and its era. */
 void redis_stream_on_published(struct redis_stream *s, uint64_t number, struct slice era);
 void redis_stream_turn(struct redis_stream *s);
 /* The position's number and text. */

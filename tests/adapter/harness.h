@@ -39,7 +39,7 @@ struct node {
 	struct strings sessions; /* of on_session: "taken SID 2", "joined SID 2 room" */
 	unsigned ups, downs, gaps, presence_lost, missed;
 	char missed_at[OFFSET_MAX + 1]; /* where it was when it was told so last */
-	uint64_t number; /* the last that was heard */
+	uint64_t number;		/* the last that was heard */
 	bool up, closing, closed;
 };
 

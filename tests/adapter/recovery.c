@@ -142,7 +142,7 @@ static uint64_t enter(struct node *n, const struct who *who, const char *room)
 	return number_of(n, of_room(who, SESSION_JOIN, room));
 }
 
-/* Where the numbers are now, in the order of messages at `n`. */
+/* Where the numbers are now, in the order of messages at `n`. A join may count as one. */
 static uint64_t now(struct node *n)
 {
 	struct who who = meet(n);
@@ -152,12 +152,14 @@ static uint64_t now(struct node *n)
 	return number;
 }
 
-static void leave(struct node *n, const struct who *who, const char *room)
+/* Where it left. */
+static uint64_t leave(struct node *n, const struct who *who, const char *room)
 {
 	struct session_request r = of_room(who, SESSION_LEAVE, room);
 
 	r.number = now(n);
 	CHECK(result(n, r) == ERR_OK);
+	return r.number;
 }
 
 static void renew(struct node *n, struct who *who)
@@ -506,8 +508,7 @@ static void test_leave_then_drop(struct world *w)
 	who = meet(w->a);
 	in = enter(w->a, &who, "leave");
 	event(w->a, "leave", "1");
-	out = now(w->a);
-	leave(w->a, &who, "leave");
+	out = leave(w->a, &who, "leave");
 	event(w->a, "leave", "2");
 	leave(w->a, &who, "leave"); /* as nothing; as what it was never in */
 	leave(w->a, &who, "never");
@@ -551,8 +552,7 @@ static void test_except_then_leave(struct world *w)
 	in = enter(w->a, &who, "some");
 	publish(w->a, "/", "most", "some", CLUSTER_LOGGED, "1", &sent);
 	WAIT(sent.calls);
-	out = now(w->a);
-	leave(w->a, &who, "some");
+	out = leave(w->a, &who, "some");
 	park(w->a, &who);
 	got = take(w->b, &who, "");
 	CHECK(got.rooms.n == 2);

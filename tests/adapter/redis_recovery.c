@@ -440,14 +440,40 @@ static void test_seq_reused(void)
 	node_end(b);
 }
 
-/* As a node does that had more than this server, to which others are connected already. */
+/* The same where nothing is published: that it is in a room, or no longer, was confirmed,
+ * and the older data knows nothing of it. */
+static void test_member_lost(void)
+{
+	static const enum session_op ops[] = {SESSION_JOIN, SESSION_LEAVE};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct setup s = setup();
+		struct node *a = node_up(&s, "MEMAAA"), *b = node_up(&s, "MEMBBB");
+		struct who who = meet(a);
+		struct session_request r = of(&who, ops[i]);
+		char offset[OFFSET_MAX + 1];
+
+		r.room = ops[i] == SESSION_JOIN ? SLICE_LIT("late") : SLICE_LIT("r");
+		r.number = position(a, offset);
+		save();
+		CHECK(result(a, r) == ERR_OK);
+		restart(a, b, NULL);
+		WAIT(a->missed == 1 && b->missed == 1);
+		CHECK(result(b, of(&who, SESSION_TAKE)) == ERR_LOST);
+		node_end(a);
+		node_end(b);
+	}
+}
+
+/* As a node does that had more than this server, to which others are connected already.
+ */
 static void lose(const char *era, const char *known)
 {
 	redisReply *run = redisCommand(server.ctl, "HGET gh:{0}:head run");
 
 	CHECK(run && run->type == REDIS_REPLY_STRING);
-	server_ask(&server, "FCALL gh_sync 1 gh:{0} %s %s nobody 1 %s %s %s",
-		   run->str, era, known, "", "");
+	server_ask(&server, "FCALL gh_sync 1 gh:{0} %s %s nobody 1 %s %s %s", run->str,
+		   era, known, "", "");
 	freeReplyObject(run);
 }
 
@@ -565,7 +591,8 @@ static void test_log_expired(void)
 static const char *owner_of(const struct who *who)
 {
 	static char owner[NODE_CODE_LEN + 1];
-	redisReply *r = redisCommand(server.ctl, "HGET gh:{0}:session:%s owner", who->sid);
+	redisReply *r =
+		redisCommand(server.ctl, "HGET gh:{0}:session:%s owner", who->sid);
 
 	CHECK(r && r->type == REDIS_REPLY_STRING && r->len == NODE_CODE_LEN);
 	memcpy(owner, r->str, sizeof(owner));
@@ -643,6 +670,7 @@ int main(void)
 		test_restart_with_aof,
 		test_restart_without_aof,
 		test_seq_reused,
+		test_member_lost,
 		test_lost_while_live,
 		test_failover,
 		test_log_expired,

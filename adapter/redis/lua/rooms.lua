@@ -13,7 +13,8 @@
 --                          order. cut: number of the last entry that was cut off; bytes: of
 --                          the first n entries; ms: when it was last given time to live. An
 --                          empty room: events to several rooms or to all
---   <base>:recent          list: the last messages of all; the last one has number seq
+--   <base>:recent          list: the last messages of all; the last one has number seq.
+--                          Where a number is that of a join or a leave: "member"
 --   <base>:session:<sid>   hash: pid, user, nsp, owner (node), generation, floor (offset),
 --                          parked (ms), gone, wishes (how often a backend wanted it in or
 --                          out of a room), due (so many of these its node should have
@@ -31,6 +32,7 @@ local LAZY = 8 -- entries of a log that its header does not know of yet, at most
 local PAGE = 262144 -- bytes of a page of recent
 local ROOMS_MAX = 4096 -- of a session, with those it left after its floor
 local SPANS_MAX = 256 -- of one of them
+local MEMBER = 'member'
 local DEFAULT_CAPS = '180000 1000 1000000 10000 16000000 16000000'
 local ERA = 'abcdefghijklmnopqrstuvwxyz0123456789'
 
@@ -272,6 +274,20 @@ local function append_log(b, log)
   return cut
 end
 
+-- Cut what is more than the cap, so many at once.
+local function trim_recent(base, h, caps, some)
+  while h.bytes > caps.recent do
+    local messages = redis.call('LPOP', base .. ':recent', some)
+    if not messages then
+      h.bytes = 0
+      break
+    end
+    for _, message in ipairs(messages) do
+      h.bytes = h.bytes - #message
+    end
+  end
+end
+
 -- Log what was appended. Answers how many entries were cut.
 local function close_batch(b)
   local h, recent, cut = b.h, b.base .. ':recent', 0
@@ -281,18 +297,21 @@ local function close_batch(b)
   if #b.recent > 0 then
     redis.call('RPUSH', recent, unpack(b.recent))
   end
-  while h.bytes > b.caps.recent do
-    local messages = redis.call('LPOP', recent, math.max(1, math.min(#b.recent, CHUNK)))
-    if not messages then
-      h.bytes = 0
-      break
-    end
-    for _, message in ipairs(messages) do
-      h.bytes = h.bytes - #message
-    end
-  end
+  trim_recent(b.base, h, b.caps, math.max(1, math.min(#b.recent, CHUNK)))
   write_head(h)
   return cut
+end
+
+-- Who is in a room gets a number, too: a node that was told of it knows by that if the
+-- server has lost it.
+local function number_member(base, h)
+  h.seq = h.seq + 1
+  h.bytes = h.bytes + #MEMBER
+  redis.call('RPUSH', base .. ':recent', MEMBER)
+  if h.seq % CHUNK == 0 then
+    trim_recent(base, h, read_caps(h, ''), CHUNK)
+  end
+  write_head(h)
 end
 
 -- run, era to begin, node, number of its first publish here, number of the one that must
@@ -364,8 +383,10 @@ local function gh_sync(keys, args)
             bytes = PAGE
             break
           end
-          messages[#messages + 1] = message
-          bytes = bytes + #message
+          if message ~= MEMBER then
+            messages[#messages + 1] = message
+            bytes = bytes + #message
+          end
           from = from + 1
         end
       end
@@ -612,13 +633,12 @@ local function session_join(base, h, answer, args)
     end
   end
   local last = kept[#kept]
-  if last and last[2] == h.seq then
-    last[2] = nil -- nothing came meanwhile
-  elseif not last or last[2] then
-    kept[#kept + 1] = {h.seq}
-  end
-  if #kept > SPANS_MAX then
+  local is_in = last and not last[2]
+  if not is_in and #kept == SPANS_MAX then
     return redis.error_reply('TOOMANY stays in one room')
+  elseif not is_in then
+    number_member(base, h)
+    kept[#kept + 1] = {h.seq}
   end
   redis.call('HSET', s.key, 'r:' .. room, format_spans(flags, kept))
   local messages, bytes = {}, 0
@@ -639,15 +659,16 @@ local function session_join(base, h, answer, args)
   return answer(h.seq, true, messages)
 end
 
+-- Answers whether it was in it.
 local function leave(s, room, number)
   local value = redis.call('HGET', s.key, 'r:' .. room)
   if not value then
-    return
+    return false
   end
   local flags, spans = parse_spans(value)
   local last = spans[#spans]
   if not last or last[2] then
-    return
+    return false
   end
   if number > last[1] then
     last[2] = number
@@ -659,6 +680,7 @@ local function leave(s, room, number)
   else
     redis.call('HDEL', s.key, 'r:' .. room)
   end
+  return true
 end
 
 -- sid, pid, nsp, user, node, floor, ttl
@@ -721,14 +743,16 @@ local session_ops = {
   replay = session_replay,
 }
 
--- sid, generation, room, number
-function session_ops.leave(base, _, _, args)
+-- sid, generation, room, number. Answers the last number, and its era.
+function session_ops.leave(base, h, _, args)
   local s, refused = open_session(base, args[1], args[2])
   if not s then
     return refused
   end
-  leave(s, args[3], tonumber(args[4]))
-  return 1
+  if leave(s, args[3], tonumber(args[4])) then
+    number_member(base, h)
+  end
+  return {h.seq, h.era}
 end
 
 -- sid, generation, floor, ttl, wishes heard, node (or empty: as it was). The floor does
@@ -867,7 +891,7 @@ local function gh_join(keys, args)
   if s.err then
     return 0
   end
-  local h = read_head(base)
+  local h = open_head(base, this_run(), new_era())
   local value = redis.call('HGET', s.key, 'r:' .. args[2])
   local flags, spans = '4', {}
   if value then
@@ -875,7 +899,8 @@ local function gh_join(keys, args)
   end
   if #spans == 0 or spans[#spans][2] then
     flags = '4'
-    spans[#spans + 1] = {h and h.seq or 0}
+    number_member(base, h)
+    spans[#spans + 1] = {h.seq}
     redis.call('HSET', s.key, 'r:' .. args[2], format_spans(flags, spans))
   end
   return 1
@@ -890,8 +915,10 @@ local function gh_leave(keys, args)
   if s.err then
     return 0
   end
-  local h = read_head(base)
-  leave(s, args[2], h and h.seq or 0)
+  local h = open_head(base, this_run(), new_era())
+  if leave(s, args[2], h.seq) then
+    number_member(base, h)
+  end
   return 1
 end
 
