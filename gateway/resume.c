@@ -8,6 +8,7 @@
 #include "gateway/move.h"
 #include "gateway/node.h"
 #include "gateway/rooms.h"
+#include "gateway/rooms_app.h"
 #include "proto/mem.h"
 
 enum { PAGE_BYTES_MAX = 128 * 1024 };
@@ -109,27 +110,61 @@ static void end(struct resume *r)
 	free_if_unused(r);
 }
 
-/* Close the transport; what was taken waits for the client's next try, if `park`. */
-static void give_up(struct resume *r, enum conn_close reason, bool park)
+/* Is it in this room, as far as it is on record? */
+static bool is_in(const struct session_room *room)
 {
-	struct conn *c = r->conn;
-
-	if (park && r->generation)
-		recovery_park(r->node, sid_of(r), r->generation);
-	end(r);
-	conn_close(c, reason);
+	return room->spans_n && room->spans[room->spans_n - 1].left == UINT64_MAX;
 }
 
-/* Ends the session, so that it is known for lost next time, too. */
-static void forget_session(struct resume *r)
+/* The node that had it until now said nothing, since it was to go on. */
+static void say_left(const struct resume *r, const struct session_room *rooms,
+		     size_t rooms_n)
 {
-	if (r->generation)
+	const struct adapter_member who = {
+		.sid = sid_of(r), .user = r->user ? slice_str(r->user) : SLICE_EMPTY};
+
+	for (size_t i = 0; i < rooms_n; i++) {
+		if (is_in(&rooms[i]) && rooms[i].flags & RECOVERY_ANNOUNCE)
+			rooms_app_on_member_lost(r->ns, rooms[i].name, &who);
+	}
+}
+
+/* What was taken is not gone on with here: it waits for the client's next try, or it
+ * ends. */
+static void let_go(struct resume *r, bool park)
+{
+	if (!r->generation)
+		return;
+	if (!r->parked)
+		say_left(r, r->rooms, r->rooms_n);
+	if (park)
+		recovery_park(r->node, sid_of(r), r->generation);
+	else
 		adapter_session(r->node->adapter,
 				&(struct session_request){.op = SESSION_END,
 							  .sid = sid_of(r),
 							  .generation = r->generation},
 				NULL, NULL);
 	r->generation = 0;
+}
+
+/* Close the transport, for the client to try again. */
+static void give_up(struct resume *r, enum conn_close reason)
+{
+	struct conn *c = r->conn;
+
+	let_go(r, true);
+	end(r);
+	conn_close(c, reason);
+}
+
+/* Another connection has it. */
+static void cancel(struct resume *r)
+{
+	struct conn *c = r->conn;
+
+	end(r);
+	conn_close(c, CONN_CLOSE_TAKEN);
 }
 
 /* A new socket, with a new id. */
@@ -161,9 +196,9 @@ static void not_recovered(struct resume *r, enum err err)
 	if (log_enabled(LOG_DEBUG))
 		log_event(LOG_DEBUG, "not_recovered", "socket=%.*s reason=%s", ID_LEN,
 			  r->pid, err_text(err));
-	forget_session(r);
+	let_go(r, false);
 	if (r->told)
-		give_up(r, CONN_CLOSE_MISSED, false);
+		give_up(r, CONN_CLOSE_MISSED);
 	else
 		open_anew(r);
 }
@@ -172,11 +207,11 @@ static void fail(struct resume *r, enum err err)
 {
 	if (err == ERR_NOT_FOUND || err == ERR_LOST) {
 		not_recovered(r, err);
-	} else if (err == ERR_CLOSED) { /* another connection was faster */
-		give_up(r, CONN_CLOSE_TAKEN, false);
+	} else if (err == ERR_CLOSED) {
+		cancel(r);
 	} else {
 		r->node->metrics.recoveries_failed++;
-		give_up(r, CONN_CLOSE_BACKEND_AWAY, true);
+		give_up(r, CONN_CLOSE_BACKEND_AWAY);
 	}
 }
 
@@ -325,7 +360,7 @@ static void on_page(void *arg, enum err err, const struct session_reply *reply)
 		return;
 	}
 	if (r->stale) {
-		give_up(r, CONN_CLOSE_MISSED, true);
+		give_up(r, CONN_CLOSE_MISSED);
 		return;
 	}
 	if (!r->told) {
@@ -426,8 +461,7 @@ static bool is_wanted(const struct resume *r, const struct session_room *room)
 	const struct policy_room *rule = policy_find(
 		r->ns->config->rooms, r->ns->config->rooms_n, room->name, user);
 
-	return room->spans_n && room->spans[room->spans_n - 1].left == UINT64_MAX &&
-	       room->name.n && !id_is(room->name) &&
+	return is_in(room) && room->name.n && !id_is(room->name) &&
 	       (room->flags & RECOVERY_INVITED ||
 		policy_allows(rule, POLICY_JOIN, false, user));
 }
@@ -491,11 +525,6 @@ static void keep_rooms(struct resume *r, const struct session_reply *reply)
 	}
 }
 
-static void cancel(struct resume *r)
-{
-	give_up(r, CONN_CLOSE_TAKEN, false);
-}
-
 /* Who had it here until now, if anybody. */
 static void let_go_here(struct resume *r)
 {
@@ -513,10 +542,13 @@ static void on_taken(void *arg, enum err err, const struct session_reply *reply)
 {
 	struct resume *r = arg;
 
-	if (err == ERR_OK)
+	if (err == ERR_OK) {
 		r->generation = reply->generation;
+		r->parked = reply->parked;
+		keep_rooms(r, reply);
+	}
 	if (err == ERR_OK && r->state == RESUME_OVER) /* for nobody */
-		recovery_park(r->node, sid_of(r), r->generation);
+		let_go(r, true);
 	if (!goes_on(r))
 		return;
 	if (err != ERR_OK) {
@@ -524,14 +556,12 @@ static void on_taken(void *arg, enum err err, const struct session_reply *reply)
 		return;
 	}
 	r->number = reply->number;
-	r->parked = reply->parked;
 	if (log_enabled(LOG_DEBUG))
 		log_event(LOG_DEBUG, "session_taken", "socket=%.*s after=%llu", ID_LEN,
 			  r->pid, (unsigned long long)r->number);
-	keep_rooms(r, reply);
 	let_go_here(r);
 	if (r->stale) {
-		give_up(r, CONN_CLOSE_MISSED, true);
+		give_up(r, CONN_CLOSE_MISSED);
 		return;
 	}
 	set_state(r, RESUME_SUBSCRIBING);
@@ -600,8 +630,7 @@ bool resume_begin(struct conn *c, struct namespace *ns, char *user, uint64_t exp
 
 void resume_on_conn_gone(struct resume *r)
 {
-	if (r->generation)
-		recovery_park(r->node, sid_of(r), r->generation);
+	let_go(r, true);
 	end(r);
 }
 
@@ -640,8 +669,9 @@ void resumes_on_session(struct node *n, enum session_event what, struct slice si
 		t->stale |= is_about_rooms(what) && slice_eq(sid_of(t), sid);
 	}
 	if (r && is_about_rooms(what))
-		give_up(r, CONN_CLOSE_MISSED, true);
-	else if (r && ((what == SESSION_TAKEN && r->generation < number) ||
-		       what == SESSION_DISCONNECTED))
+		give_up(r, CONN_CLOSE_MISSED);
+	else if (r && what == SESSION_TAKEN && r->generation < number)
 		cancel(r);
+	else if (r && what == SESSION_DISCONNECTED)
+		give_up(r, CONN_CLOSE_TAKEN);
 }

@@ -29,7 +29,8 @@ enum rooms_error {
 
 extern const struct app_ops rooms_app;
 
-/* A node died and left this member behind: announce its leaving where the room does. */
+/* This member is gone without a word of its own (its node died, its way back failed):
+ * announce its leaving where the room does. */
 void rooms_app_on_member_lost(struct namespace *ns, struct slice room,
 			      const struct adapter_member *m);
 

@@ -198,14 +198,23 @@ class Publishers {
   }
 
   // An event in each room, which is sent again until it is acknowledged.
-  async mark(round) {
-    const marks = {};
-    for (let i = 0; i < ROOMS; i++) {
-      marks[`r${i}`] = `mark ${round}.${i}`;
-      const event = JSON.stringify(["mark", marks[`r${i}`]]);
-      await until("the mark is published", () => this.links[0].call("FCALL", "gh_emit", 1, BASE, "/", `r${i}`, event));
+  async mark(marks) {
+    for (const [room, mark] of Object.entries(marks)) {
+      const event = JSON.stringify(["mark", mark]);
+      await until("the mark is published", () => this.links[0].call("FCALL", "gh_emit", 1, BASE, "/", room, event));
     }
-    return marks;
+  }
+
+  // Until everybody has heard it: who notices late that its connection is gone, and then is
+  // told, was in no room when it was sent.
+  async markUntil(marks, heard) {
+    let over = false;
+    const done = heard.finally(() => (over = true));
+    while (!over) {
+      await this.mark(marks);
+      await Promise.race([done, pause(3000)]);
+    }
+    return done;
   }
 
   end() {
@@ -354,8 +363,8 @@ describe("recovery under faults", () => {
       }
       await publishers.stop();
       await everybodyReady();
-      const marks = await publishers.mark(round);
-      const answers = await workers.ask({ what: "finish", marks }, "records");
+      const marks = Object.fromEntries(Array.from({ length: ROOMS }, (_, i) => [`r${i}`, `mark ${round}.${i}`]));
+      const answers = await publishers.markUntil(marks, workers.ask({ what: "finish", marks }, "records"));
       const late = answers.flatMap((answer) => answer.late);
       const publications = publishers.take();
       const records = answers.flatMap(({ records }) => records);
