@@ -244,16 +244,17 @@ static void keep_last_words(struct polling *p)
 	table_add(&n->pollings.lingering, slice_of(l->id, ID_LEN), l);
 }
 
-/* What is left, and that it is the end. */
+/* What is left, or that it is the end: with the next GET, if something was left. Clients
+ * that are told both at once close first, keep the events without counting their offsets,
+ * and get them again when they are back. */
 static void answer_last(struct exchange *x, enum payload_format format,
 			struct slice frames)
 {
+	static const struct slice close = SLICE_INIT("\x81\x01"
+						     "1");
 	struct buf body = BUF_INIT;
 
-	payload_append(&body, format, frames);
-	payload_append(&body, format,
-		       SLICE_LIT("\x81\x01"
-				 "1"));
+	payload_append(&body, format, frames.n ? frames : close);
 	exchange_answer(x, &(struct answer){.kind = ANSWER_PAYLOAD,
 					    .body = buf_view(&body),
 					    .binary = format == PAYLOAD_V3_BINARY});
@@ -271,19 +272,25 @@ static void polling_free(struct polling *p)
 static void polling_close(void *transport, enum conn_close reason)
 {
 	struct polling *p = transport;
+	bool rest = false;
 
 	if (p->prober)
 		p->prober->on_session_closed(p->prober);
 	if (p->post)
 		answer_post(p, is_clients_fault(reason) ? ANSWER_BAD : ANSWER_OK);
-	if (p->get && reason == CONN_CLOSE_PEER)
+	if (p->get && reason == CONN_CLOSE_PEER) {
 		answer_noop(p); /* the client said good-bye, it need not be told */
-	else if (p->get)
+	} else if (p->get) {
 		answer_last(
 			taken(&p->get),
 			format_of(p->conn->version, p->conn->base64, buf_view(&p->last)),
 			buf_view(&p->last));
-	else if (is_orderly(reason))
+		rest = p->last.n > 0;
+		buf_clear(&p->last);
+	} else {
+		rest = is_orderly(reason);
+	}
+	if (rest)
 		keep_last_words(p);
 	polling_free(p);
 }
@@ -446,7 +453,10 @@ bool polling_linger(struct node *n, struct slice sid, bool get, struct exchange 
 	}
 	answer_last(x, format_of(l->version, l->base64, buf_view(&l->frames)),
 		    buf_view(&l->frames));
-	linger_free(n, l);
+	if (l->frames.n)
+		buf_clear(&l->frames);
+	else
+		linger_free(n, l);
 	return true;
 }
 

@@ -475,6 +475,17 @@ describe("what ends a session", () => {
     await session.gone();
   });
 
+  // In one payload the client would close first, and then hear what it does not count.
+  test("the server closes it behind a message: the close packet comes with the next GET", async () => {
+    const session = await Session.join(target);
+    await session.ok(['42["message","last"]', '42["close-me"]'].join(SEPARATOR));
+    assert.deepEqual(await session.packets(), ['42["message-back","last"]']);
+    const answer = await session.get();
+    assert.equal(answer.status, 200);
+    assert.match(answer.body, /^(6\x1e)?1$/);
+    await session.gone();
+  });
+
   test("the server ends a socket, the session goes on", async () => {
     const session = await Session.join(target);
     await session.ok('42["disconnect-me"]');
