@@ -209,7 +209,9 @@ static void leave(struct session *e, struct slice room, uint64_t number)
 	if (!stay || !is_open(&stay->spans[stay->n - 1]))
 		return;
 	span = &stay->spans[stay->n - 1];
-	if (number <= span->joined) { /* nothing came meanwhile */
+	if (number < span->joined) /* of an earlier stay */
+		return;
+	if (number == span->joined) { /* nothing came meanwhile */
 		remove_span(e, stay, stay->n - 1);
 	} else {
 		span->left = number;
@@ -372,6 +374,8 @@ static void begin(struct memory_sessions *s, const struct session_request *r,
 
 	assert(r->sid.n == ID_LEN);
 	assert(r->pid.n == PID_LEN);
+	if (e && slice_eq(e->pid, r->pid))
+		return;
 	if (e)
 		end(s, e);
 	e = mem_zalloc(1, sizeof(*e) + r->sid.n + r->pid.n + r->user.n + r->nsp.n);

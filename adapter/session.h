@@ -48,11 +48,13 @@ struct session_options {
 };
 
 enum session_op {
-	SESSION_NEW, /* generation 1; one that is there is overwritten */
+	/* Generation 1. One of this id that is there is overwritten; the same, with the
+	 * same private id, is left as it is. */
+	SESSION_NEW,
 	/* Into a room; in it already: its place is not moved. As LEAVE it has a number of
 	 * its own, so that it is noticed if the backend loses it. */
 	SESSION_JOIN,
-	SESSION_LEAVE,	/* out of a room, at `number` */
+	SESSION_LEAVE,	/* out of a room, at `number`; of a later stay nothing */
 	SESSION_RENEW,	/* it lives, here, and has had all up to `number` */
 	SESSION_PARK,	/* its client is gone: it is kept for the window */
 	SESSION_END,	/* it is to be kept no longer */

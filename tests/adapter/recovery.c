@@ -903,6 +903,16 @@ static void test_stale_owner_renews(struct world *w)
 	end(w);
 }
 
+/* Is the last span of one of its rooms open? */
+static bool is_in_any(const struct session_got *got)
+{
+	for (size_t i = 0; i < got->rooms.n; i++) {
+		if (got->rooms.v[i][strlen(got->rooms.v[i]) - 1] == '-')
+			return true;
+	}
+	return false;
+}
+
 static void test_end_then_take(struct world *w)
 {
 	static const enum session_op ops[] = {SESSION_TAKE,  SESSION_RENEW, SESSION_JOIN,
@@ -910,7 +920,7 @@ static void test_end_then_take(struct world *w)
 					      SESSION_REPLAY};
 	struct session_got got;
 	struct session_request r;
-	struct who who;
+	struct who who, other;
 
 	begin(w);
 	who = meet(w->a);
@@ -923,25 +933,46 @@ static void test_end_then_take(struct world *w)
 	who = meet(w->a);
 	enter(w->a, &who, "gone");
 	taken(w->b, &who, "");
-	r = of(&who, SESSION_NEW);
+	other = who;
+	other.pid[PID_LEN - 1] = '!';
+	r = of(&other, SESSION_NEW);
 	r.number = who.floor;
 	CHECK(result(w->a, r) == ERR_OK);
-	who.generation = 1;
-	CHECK(result(w->a, of(&who, SESSION_RENEW)) == ERR_OK);
-	got = take(w->b, &who, "");
+	other.generation = 1;
+	CHECK(result(w->a, of(&other, SESSION_RENEW)) == ERR_OK);
+	CHECK(not_taken(w->b, &who, "") == ERR_NOT_FOUND);
+	got = take(w->b, &other, "");
 	CHECK(got.err == ERR_OK && got.rooms.n == 0);
 	session_got_clear(&got);
 	end(w);
 }
 
-/* Is the last span of one of its rooms open? */
-static bool is_in_any(const struct session_got *got)
+/* What is asked again, since its answer was lost in a cut, does not undo what came after
+ * it. */
+static void test_asked_again(struct world *w)
 {
-	for (size_t i = 0; i < got->rooms.n; i++) {
-		if (got->rooms.v[i][strlen(got->rooms.v[i]) - 1] == '-')
-			return true;
-	}
-	return false;
+	struct session_request begun, left;
+	struct session_got got;
+	struct who who;
+
+	begin(w);
+	who = meet(w->a);
+	begun = of(&who, SESSION_NEW);
+	begun.number = who.floor;
+	enter(w->a, &who, "again");
+	CHECK(result(w->a, begun) == ERR_OK);
+	event(w->a, "again", "1");
+	left = of_room(&who, SESSION_LEAVE, "again");
+	left.number = leave(w->a, &who, "again");
+	event(w->a, "again", "2");
+	enter(w->a, &who, "again");
+	CHECK(result(w->a, left) == ERR_OK);
+	event(w->a, "again", "3");
+	got = take(w->b, &who, "");
+	CHECK(got.err == ERR_OK && got.r.generation == 2 && got.rooms.n == 1);
+	CHECK(is_in_any(&got));
+	session_got_clear(&got);
+	end(w);
 }
 
 /* Those of one session come out in the order they were made, waited for or not. */
@@ -950,15 +981,17 @@ static void test_order_of_requests(struct world *w)
 	enum { ROUNDS = 30 };
 	struct session_got got[ROUNDS][4] = {0};
 	struct session_request r;
+	char room[16];
 	struct who who;
 
 	begin(w);
 	who = meet(w->a);
 	for (size_t i = 0; i < ROUNDS; i++) {
-		r = of_room(&who, SESSION_JOIN, "r");
+		snprintf(room, sizeof(room), "r%zu", i);
+		r = of_room(&who, SESSION_JOIN, room);
 		session_ask(w->a, &r, &got[i][0]);
-		r = of_room(&who, SESSION_LEAVE, "r");
-		r.number = who.floor; /* that is, at once */
+		r = of_room(&who, SESSION_LEAVE, room);
+		r.number = UINT32_MAX; /* wherever that began */
 		session_ask(w->a, &r, &got[i][1]);
 		r = of(&who, SESSION_PARK);
 		session_ask(w->a, &r, &got[i][2]);
@@ -1405,6 +1438,7 @@ int main(int argc, char **argv)
 		test_quiet_client,
 		test_stale_owner_renews,
 		test_end_then_take,
+		test_asked_again,
 		test_order_of_requests,
 		test_wide_events,
 		test_pages,

@@ -659,7 +659,8 @@ local function session_join(base, h, answer, args)
   return answer(h.seq, true, messages)
 end
 
--- Answers whether it was in it.
+-- Answers whether it was in it. A leave of before it joined, which is asked again because
+-- nobody heard the answer, is none of this stay.
 local function leave(s, room, number)
   local value = redis.call('HGET', s.key, 'r:' .. room)
   if not value then
@@ -667,7 +668,7 @@ local function leave(s, room, number)
   end
   local flags, spans = parse_spans(value)
   local last = spans[#spans]
-  if not last or last[2] then
+  if not last or last[2] or number < last[1] then
     return false
   end
   if number > last[1] then
@@ -683,10 +684,14 @@ local function leave(s, room, number)
   return true
 end
 
--- sid, pid, nsp, user, node, floor, ttl
+-- sid, pid, nsp, user, node, floor, ttl. Asked again, because nobody heard the answer, it
+-- leaves what came since as it is.
 local function session_new(base, _, _, args)
   local sid, pid, nsp, user, node, floor, ttl = unpack(args)
   local key = session_key(base, sid)
+  if redis.call('HGET', key, 'pid') == pid then
+    return 1
+  end
   redis.call('DEL', key)
   redis.call('HSET', key, 'pid', pid, 'nsp', nsp, 'user', user, 'owner', node, 'generation',
              '1', 'floor', floor)
