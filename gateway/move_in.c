@@ -7,6 +7,7 @@
 #include "gateway/move.h"
 #include "gateway/move_state.h"
 #include "gateway/node.h"
+#include "gateway/recovery.h"
 #include "gateway/relay.h"
 #include "gateway/rooms.h"
 #include "gateway/session.h"
@@ -331,6 +332,10 @@ static void on_fence(struct move_in *m)
 {
 	if (m->state != MOVE_IN_FENCING)
 		return;
+	if (!recovery_fence_holds(m->conn)) {
+		fail(m, true);
+		return;
+	}
 	for (struct socket *s = m->conn->sockets; s; s = s->conn_next) {
 		if (table_get(&s->ns->sockets, socket_id(s))) { /* another came first */
 			fail(m, true);

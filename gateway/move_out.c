@@ -8,6 +8,7 @@
 #include "gateway/move_state.h"
 #include "gateway/node.h"
 #include "gateway/polling.h"
+#include "gateway/recovery.h"
 #include "gateway/relay.h"
 #include "proto/mem.h"
 
@@ -306,6 +307,10 @@ static void on_fence(struct node *n, struct slice from, const struct relay_messa
 
 	if (!m || m->number != r->number || m->state != MOVE_OUT_TOLD)
 		return;
+	if (!recovery_fence_holds(m->conn)) {
+		conn_close(m->conn, CONN_CLOSE_MISSED);
+		return;
+	}
 	set_state(m, MOVE_OUT_HANDED);
 	move_rest_pack(m->conn, &rest);
 	relay_tell(n, from,

@@ -267,6 +267,15 @@ void recovery_leave(struct socket *s, struct slice room, adapter_session_fn *don
 
 /* --- moving to another node --- */
 
+bool recovery_fence_holds(const struct conn *c)
+{
+	const struct socket *s = c->sockets;
+
+	while (s && !s->recovery)
+		s = s->conn_next;
+	return !s || c->node->backend_up;
+}
+
 enum { RECOVERY_FIELDS = 6 };
 
 void recovery_pack(const struct socket *s, msgpack_packer *pk)

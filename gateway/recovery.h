@@ -81,6 +81,10 @@ bool recovery_is_void(struct socket *s, enum err err);
 void recovery_leave(struct socket *s, struct slice room, adapter_session_fn *done,
 		    void *arg);
 
+/* Is the fence of a move the line between what one node delivers and the other? Not while
+ * this node lacks the backend: what it will hear of before the fence, to fill its gap,
+ * comes after it. */
+bool recovery_fence_holds(const struct conn *c);
 /* For move_state.c: what another node must know, and take it. */
 void recovery_pack(const struct socket *s, msgpack_packer *pk);
 MUST_USE enum err recovery_unpack(struct socket *s, struct mp_cursor *c);
