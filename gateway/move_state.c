@@ -109,14 +109,6 @@ void move_rest_pack(const struct conn *c, struct buf *out)
 
 /* --- unpacking --- */
 
-static enum err read_int(struct mp_cursor *c, int64_t min, int64_t max, int64_t *out)
-{
-	struct slice value;
-	enum err err = mp_take(c, &value);
-
-	return err ? err : mp_get_int(value, min, max, out);
-}
-
 static enum err read_typed(struct mp_cursor *c, enum mp_type type, struct mp_value *v)
 {
 	enum err err = mp_read(c, v);
@@ -170,7 +162,7 @@ static enum err unpack_rooms(struct socket *s, struct mp_cursor *c,
 		if (err == ERR_OK && (!room.n || id_is(room)))
 			err = ERR_SYNTAX;
 		if (err == ERR_OK)
-			err = read_int(c, 0, UINT8_MAX, &flags);
+			err = mp_take_int(c, 0, UINT8_MAX, &flags);
 		if (err == ERR_OK)
 			want_room(arg, s, room, (unsigned)flags);
 	}
@@ -200,7 +192,7 @@ static enum err unpack_socket(struct conn *c, struct mp_cursor *cur,
 	if (mp_read_array(cur, &fields) != ERR_OK || fields != SOCKET_FIELDS ||
 	    mp_read_str(cur, &nsp) != ERR_OK || mp_read_str(cur, &id) != ERR_OK ||
 	    mp_read(cur, &user) != ERR_OK ||
-	    read_int(cur, 0, INT64_MAX, &expires) != ERR_OK)
+	    mp_take_int(cur, 0, INT64_MAX, &expires) != ERR_OK)
 		return ERR_SYNTAX;
 	ns = node_namespace(c->node, nsp);
 	if (!ns) /* two nodes of one cluster that are configured differently */
@@ -231,15 +223,15 @@ enum err move_state_unpack(struct conn *c, struct slice state,
 	if (err == ERR_OK && count != STATE_FIELDS)
 		err = ERR_SYNTAX;
 	if (err == ERR_OK)
-		err = read_int(&cur, PARSER_AUTO, PARSER_MSGPACK, &parser);
+		err = mp_take_int(&cur, PARSER_AUTO, PARSER_MSGPACK, &parser);
 	if (err == ERR_OK)
 		err = read_typed(&cur, MP_BOOL, &awaiting);
 	if (err == ERR_OK)
-		err = read_int(&cur, 0, INT64_MAX / 2, &heartbeat);
+		err = mp_take_int(&cur, 0, INT64_MAX / 2, &heartbeat);
 	if (err == ERR_OK)
-		err = read_int(&cur, 0, INT64_MAX / 2, &waiting);
+		err = mp_take_int(&cur, 0, INT64_MAX / 2, &waiting);
 	if (err == ERR_OK)
-		err = read_int(&cur, INT64_MIN / 2, INT64_MAX / 2, &credit);
+		err = mp_take_int(&cur, INT64_MIN / 2, INT64_MAX / 2, &credit);
 	if (err == ERR_OK)
 		err = unpack_fed(c, &cur);
 	if (err == ERR_OK)
@@ -301,7 +293,7 @@ enum err move_rest_unpack(struct conn *c, struct slice rest)
 	if (err == ERR_OK)
 		err = unpack_left(c, &cur);
 	if (err == ERR_OK)
-		err = read_int(&cur, 0, UINT32_MAX, &packets);
+		err = mp_take_int(&cur, 0, UINT32_MAX, &packets);
 	if (err == ERR_OK)
 		err = read_typed(&cur, MP_BIN, &frames);
 	if (err == ERR_OK && frames.bytes.n) {

@@ -526,12 +526,9 @@ bool queue_feeds_pack(const struct queue_feeds *f, const struct socket *s,
 
 static enum err read_number(struct mp_cursor *c, uint16_t *out)
 {
-	struct slice value;
 	int64_t i = 0;
-	enum err err = mp_take(c, &value);
+	enum err err = mp_take_int(c, 0, UINT16_MAX, &i);
 
-	if (err == ERR_OK)
-		err = mp_get_int(value, 0, UINT16_MAX, &i);
 	if (err == ERR_OK)
 		*out = (uint16_t)i;
 	return err;

@@ -297,10 +297,7 @@ void recovery_pack(const struct socket *s, msgpack_packer *pk)
 
 static enum err read_number(struct mp_cursor *c, int64_t *out)
 {
-	struct slice value;
-	enum err err = mp_take(c, &value);
-
-	return err ? err : mp_get_int(value, 0, INT64_MAX, out);
+	return mp_take_int(c, 0, INT64_MAX, out);
 }
 
 enum err recovery_unpack(struct socket *s, struct mp_cursor *c)

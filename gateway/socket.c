@@ -434,16 +434,15 @@ void acks_pack(const struct socket *s, msgpack_packer *pk)
 static enum err ack_unpack(struct socket *s, struct mp_cursor *c)
 {
 	struct node *n = s->ns->node;
-	struct slice id_value, left_value, name, tag;
+	struct slice name, tag;
 	int64_t id, left_ms;
 	uint32_t fields;
 	struct app *app;
 
 	if (mp_read_array(c, &fields) != ERR_OK || fields != 4 ||
-	    mp_take(c, &id_value) != ERR_OK || mp_take(c, &left_value) != ERR_OK ||
+	    mp_take_int(c, 0, (int64_t)SIO_ACK_ID_MAX, &id) != ERR_OK ||
+	    mp_take_int(c, 0, UINT32_MAX, &left_ms) != ERR_OK ||
 	    mp_read_str(c, &name) != ERR_OK || mp_read_str(c, &tag) != ERR_OK ||
-	    mp_get_int(id_value, 0, (int64_t)SIO_ACK_ID_MAX, &id) != ERR_OK ||
-	    mp_get_int(left_value, 0, UINT32_MAX, &left_ms) != ERR_OK ||
 	    tag.n > SOCKET_TAG_MAX)
 		return ERR_SYNTAX;
 	app = node_app(n, name);

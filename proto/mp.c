@@ -296,6 +296,14 @@ enum err mp_get_int(struct slice value, int64_t min, int64_t max, int64_t *i)
 	return ERR_OK;
 }
 
+enum err mp_take_int(struct mp_cursor *c, int64_t min, int64_t max, int64_t *i)
+{
+	struct slice value;
+	enum err err = mp_take(c, &value);
+
+	return err ? err : mp_get_int(value, min, max, i);
+}
+
 enum err mp_get_str(struct slice value, struct slice *s)
 {
 	struct mp_cursor c = mp_cursor_of(value);

@@ -71,6 +71,8 @@ MUST_USE enum err mp_map_get(struct slice map, struct slice key, struct slice *v
 /* A number, from any of its encodings. ERR_SYNTAX: not a number; ERR_RANGE: not a whole
  * number from min to max. */
 MUST_USE enum err mp_get_int(struct slice value, int64_t min, int64_t max, int64_t *i);
+/* The same of the next value, which is stepped over. */
+MUST_USE enum err mp_take_int(struct mp_cursor *c, int64_t min, int64_t max, int64_t *i);
 /* ERR_SYNTAX: `value` is not exactly one string. */
 MUST_USE enum err mp_get_str(struct slice value, struct slice *s);
 

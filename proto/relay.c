@@ -23,18 +23,10 @@ void relay_encode(const struct relay_message *m, struct buf *out)
 	mp_pack_bin(&pk, m->body);
 }
 
-static enum err read_uint(struct mp_cursor *c, int64_t max, int64_t *i)
-{
-	struct slice value;
-	enum err err = mp_take(c, &value);
-
-	return err ? err : mp_get_int(value, 0, max, i);
-}
-
 static enum err read_small(struct mp_cursor *c, int64_t max, uint8_t *out)
 {
 	int64_t i;
-	enum err err = read_uint(c, max, &i);
+	enum err err = mp_take_int(c, 0, max, &i);
 
 	if (err == ERR_OK)
 		*out = (uint8_t)i;
@@ -63,7 +55,7 @@ enum err relay_decode(struct slice bytes, struct relay_message *m)
 	if (err == ERR_OK)
 		err = read_small(&c, RELAY_TYPES - 1, &type);
 	if (err == ERR_OK)
-		err = read_uint(&c, INT64_MAX, &number);
+		err = mp_take_int(&c, 0, INT64_MAX, &number);
 	if (err == ERR_OK)
 		err = read_typed(&c, MP_BIN, &sid);
 	if (err == ERR_OK)

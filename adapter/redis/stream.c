@@ -250,10 +250,9 @@ static void fill(struct redis_stream *s, struct slice message)
 
 static bool read_u64(struct mp_cursor *c, uint64_t *out)
 {
-	struct slice value;
 	int64_t i;
 
-	if (mp_take(c, &value) || mp_get_int(value, 0, INT64_MAX, &i))
+	if (mp_take_int(c, 0, INT64_MAX, &i))
 		return false;
 	*out = (uint64_t)i;
 	return true;
