@@ -285,17 +285,17 @@ void bus_leave(struct bus_node *n)
 	}
 }
 
-/* Subscriptions are made again when it is back, so those under way wait. */
-void bus_cut(struct bus_node *n)
+static void drop_messages(struct bus_node *n, bool numbered)
 {
 	struct link *l, *tmp;
 
-	n->deaf = true;
 	list_each(l, tmp, &n->queues[MESSAGES_IN])
 	{
 		struct item *i = container_of(l, struct item, link);
+		bool in_order =
+			i->kind == ITEM_SESSION || (i->kind == ITEM_MESSAGE && i->number);
 
-		if (i->kind == ITEM_DONE)
+		if (i->kind == ITEM_DONE || (numbered && !in_order))
 			continue;
 		list_remove(l);
 		if (i->kind == ITEM_SESSION)
@@ -303,6 +303,24 @@ void bus_cut(struct bus_node *n)
 		else
 			item_free(i);
 	}
+}
+
+/* Subscriptions are made again when it is back, so those under way wait. */
+void bus_cut(struct bus_node *n)
+{
+	n->deaf = true;
+	drop_messages(n, false);
+}
+
+void bus_cut_commands(struct bus_node *n)
+{
+	n->mute = true;
+	drop_messages(n, true);
+}
+
+bool bus_is_cut(const struct bus_node *n)
+{
+	return n->deaf || n->mute;
 }
 
 /* --- Redis --- */
@@ -333,7 +351,8 @@ static void publish(struct bus *b, struct slice key, struct slice bytes, uint64_
 	for (size_t i = 0; i < b->n; i++) {
 		struct item *m;
 
-		if (b->nodes[i].dead || b->nodes[i].deaf || !hears(&b->nodes[i], key))
+		if (b->nodes[i].dead || b->nodes[i].deaf ||
+		    (number && b->nodes[i].mute) || !hears(&b->nodes[i], key))
 			continue;
 		m = item_new(ITEM_MESSAGE, done_plain(NULL, NULL));
 		m->number = number;
@@ -370,7 +389,7 @@ void bus_mend(struct bus_node *n)
 	struct store *s = &n->bus->store;
 	struct link *l;
 
-	n->deaf = false;
+	n->deaf = n->mute = false;
 	for (l = s->log.next; l != &s->log; l = l->next) {
 		struct store_entry *e = container_of(l, struct store_entry, link);
 		struct item *m;
@@ -542,7 +561,7 @@ static void deliver(struct bus_node *n, struct item *i)
 	} else if (i->kind == ITEM_DONE) {
 		done_run(i->done, i->err);
 	} else if (i->kind == ITEM_TOLD) {
-		if (i->number > n->position)
+		if (i->number > n->position && !n->mute)
 			n->position = i->number;
 		n->base.events->on_told(n->base.ctx, buf_view(&i->key),
 					buf_view(&i->bytes));
@@ -560,13 +579,18 @@ static void deliver(struct bus_node *n, struct item *i)
 
 /* --- steps --- */
 
+static bool can_step(const struct bus_node *n, size_t q)
+{
+	return !n->dead && !list_empty(&n->queues[q]) && !(n->mute && q == COMMANDS_OUT);
+}
+
 size_t bus_choices(const struct bus *b)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < b->n; i++) {
 		for (size_t q = 0; q < BUS_QUEUES; q++)
-			n += !b->nodes[i].dead && !list_empty(&b->nodes[i].queues[q]);
+			n += can_step(&b->nodes[i], q);
 	}
 	return n;
 }
@@ -579,7 +603,7 @@ struct bus_node *bus_step(struct bus *b, size_t choice)
 		for (size_t q = 0; q < BUS_QUEUES; q++) {
 			struct item *item;
 
-			if (n->dead || list_empty(&n->queues[q]) || choice--)
+			if (!can_step(n, q) || choice--)
 				continue;
 			item = container_of(list_pop(&n->queues[q]), struct item, link);
 			if (q == COMMANDS_OUT || q == SUBSCRIPTIONS_OUT) {

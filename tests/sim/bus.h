@@ -18,6 +18,8 @@ struct bus_node {
 	struct bus *bus;
 	bool dead; /* its process is gone: it hears and says nothing any more */
 	bool deaf; /* its connection for subscriptions is cut */
+	bool mute; /* that for commands: what is numbered does not count until it is back
+		    */
 	/* commands out, their answers in, subscriptions out, messages in */
 	struct link queues[BUS_QUEUES];
 	struct link subscribed; /* channels */
@@ -37,6 +39,10 @@ struct adapter *bus_join(struct bus *b, const struct adapter *real);
 void bus_leave(struct bus_node *n);
 /* Cut the connection that brings messages: what was on its way to it is lost. */
 void bus_cut(struct bus_node *n);
+/* Cut the other one: what the node asks for waits. Of what it hears, the numbered
+ * messages are left for when it is back, which does not hold for the others. */
+void bus_cut_commands(struct bus_node *n);
+bool bus_is_cut(const struct bus_node *n);
 /* It is back: the node hears what was numbered meanwhile, in order. */
 void bus_mend(struct bus_node *n);
 /* How many things could happen next. */

@@ -8,9 +8,10 @@
  * comes back once and in order, and afterwards the old node knows nothing of it. In the
  * others something happens at some step: the WebSocket, the new node or the old one goes
  * away, an application ends the conn, a node drains, another WebSocket claims the
- * session, a node hears nothing for a while, somebody tells lies. Then what arrived is a
- * beginning of that (with gaps, where a node heard nothing), soon no node still has a
- * part of the session, and none goes on with it that another has told the end of. */
+ * session, a node hears nothing for a while or can ask for nothing, somebody tells lies.
+ * Then what arrived is a beginning of that (with gaps, where a node heard nothing and the
+ * events had no numbers), soon no node still has a part of the session, and none goes on
+ * with it that another has told the end of. */
 #include "test.h"
 
 #include <stdlib.h>
@@ -34,11 +35,12 @@ enum fault {
 	FAULT_DRAIN,  /* a node lets its conns leave */
 	FAULT_SECOND, /* another WebSocket claims the session */
 	FAULT_CUT,    /* a node hears nothing for a while */
+	FAULT_MUTE,   /* it can't ask for anything, but hears */
 	FAULT_LIE,    /* somebody says things that are not so */
 	FAULTS
 };
 
-enum { CUT_STEPS = 100, ENDLESS_STEPS = 3000 };
+enum { CUT_STEPS = 100, MUTE_STEPS = 40, ENDLESS_STEPS = 3000 };
 
 /* --- the client --- */
 
@@ -63,6 +65,8 @@ static struct client {
 } client;
 
 static unsigned published;
+static unsigned early; /* so many of them before it sends the last of its upgrade */
+static bool numbered;  /* so that a node that was cut gets what it missed */
 static struct upgrade *second; /* of FAULT_SECOND */
 
 static void wrong(const char *what, struct slice packet)
@@ -361,7 +365,15 @@ static void publish_event(void)
 	msgpack_pack_array(&pk, 2);
 	mp_pack_str(&pk, SLICE_LIT("event"));
 	msgpack_pack_uint32(&pk, published++);
-	bus_publish(&bus, "/", "lobby", buf_view(&data));
+	if (numbered)
+		bus_publish_logged(
+			&bus, &(struct cluster_broadcast){.nsp = SLICE_LIT("/"),
+							  .rooms = &SLICE_LIT("lobby"),
+							  .rooms_n = 1,
+							  .uid = SLICE_LIT("gh-emit"),
+							  .data = buf_view(&data)});
+	else
+		bus_publish(&bus, "/", "lobby", buf_view(&data));
 	buf_deinit(&data);
 }
 
@@ -448,7 +460,7 @@ static void do_fault(enum fault fault)
 {
 	size_t i = draw_below(2);
 
-	client.gaps |= fault == FAULT_CUT || fault == FAULT_LIE;
+	client.gaps |= (fault == FAULT_CUT && !numbered) || fault == FAULT_LIE;
 	switch (fault) {
 	case FAULT_NONE:
 	case FAULTS:
@@ -481,6 +493,10 @@ static void do_fault(enum fault fault)
 		bus_cut(&bus.nodes[i]);
 		real[i]->events->on_state(nodes[i], false, false);
 		break;
+	case FAULT_MUTE:
+		bus_cut_commands(&bus.nodes[i]);
+		real[i]->events->on_state(nodes[i], false, false);
+		break;
 	case FAULT_LIE:
 		lie();
 		break;
@@ -490,7 +506,7 @@ static void do_fault(enum fault fault)
 static void mend(void)
 {
 	for (size_t i = 0; i < NODES; i++) {
-		if (!bus.nodes[i].deaf)
+		if (!bus_is_cut(&bus.nodes[i]))
 			continue;
 		bus_mend(&bus.nodes[i]);
 		real[i]->events->on_state(nodes[i], true, true);
@@ -571,7 +587,8 @@ static void maybe_fault(enum fault fault, size_t steps, size_t fault_at)
 	if (steps == fault_at ||
 	    (fault == FAULT_LIE && steps > fault_at && draw_below(20) == 0))
 		do_fault(fault);
-	if (fault == FAULT_CUT && steps == fault_at + CUT_STEPS)
+	if ((fault == FAULT_CUT && steps == fault_at + CUT_STEPS) ||
+	    (fault == FAULT_MUTE && steps == fault_at + MUTE_STEPS))
 		mend();
 }
 
@@ -584,7 +601,7 @@ static void step(void)
 			turn_all();
 		break;
 	case 1:
-		if (client.joined && published < EVENTS)
+		if (client.joined && published < (client.upgraded ? EVENTS : early))
 			publish_event();
 		break;
 	default:
@@ -601,14 +618,26 @@ static void run(uint64_t seed)
 
 	snprintf(row, sizeof(row), "seed=%llu fault=%d", (unsigned long long)seed, fault);
 	start(seed);
+	numbered = fault == FAULT_MUTE || draw_below(2);
 	fault_at = fault ? 20 + draw_below(600) : SIZE_MAX;
+	early = EVENTS;
+	if (fault == FAULT_MUTE) {
+		fault_at = STEPS_MAX;
+		early = EVENTS / 2;
+	}
 	for (; !is_finished(fault) && steps < STEPS_MAX; steps++) {
+		/* What it is about is the fence, which comes soon after. */
+		if (fault_at == STEPS_MAX && client.upgraded)
+			fault_at = steps + draw_below(60);
 		maybe_fault(fault, steps, fault_at);
-		if (client.gaps && steps > fault_at + ENDLESS_STEPS)
+		/* What was told in a cut may be what everybody waits for. */
+		if (fault >= FAULT_CUT && steps > fault_at + ENDLESS_STEPS)
 			break;
 		/* After a fault, who does not answer shows by silence. */
 		if (bus_choices(&bus) == 0)
-			tick_all(steps > fault_at ? 500 : 5);
+			tick_all(steps > fault_at + (fault == FAULT_MUTE ? MUTE_STEPS : 0)
+					 ? 500
+					 : 5);
 		step();
 	}
 	CHECK_ROW(steps < STEPS_MAX, row);

@@ -438,14 +438,17 @@ static void do_fault(void)
 		conns_drain(nodes[i], 20);
 		break;
 	case 2:
-		if (!bus.nodes[i].deaf) {
-			bus_cut(&bus.nodes[i]);
+		if (!bus_is_cut(&bus.nodes[i])) {
+			if (draw_below(2))
+				bus_cut(&bus.nodes[i]);
+			else
+				bus_cut_commands(&bus.nodes[i]);
 			real[i]->events->on_state(nodes[i], false, false);
 		}
 		break;
 	default:
 		for (size_t k = 0; k < NODES; k++) {
-			if (bus.nodes[k].dead || !bus.nodes[k].deaf)
+			if (bus.nodes[k].dead || !bus_is_cut(&bus.nodes[k]))
 				continue;
 			bus_mend(&bus.nodes[k]);
 			real[k]->events->on_state(nodes[k], true, true);
@@ -458,7 +461,7 @@ static void mend_all(void)
 {
 	for (size_t k = 0; k < NODES; k++) {
 		nodes[k]->conns.leave_at = UINT64_MAX;
-		if (bus.nodes[k].dead || !bus.nodes[k].deaf)
+		if (bus.nodes[k].dead || !bus_is_cut(&bus.nodes[k]))
 			continue;
 		bus_mend(&bus.nodes[k]);
 		real[k]->events->on_state(nodes[k], true, true);
