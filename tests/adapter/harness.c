@@ -770,6 +770,37 @@ void session_ask(struct node *n, const struct session_request *r, struct session
 	}
 }
 
+struct session_request session_of(const struct who *who, enum session_op op)
+{
+	return (struct session_request){
+		.op = op,
+		.sid = slice_of(who->sid, ID_LEN),
+		.pid = slice_of(who->pid, PID_LEN),
+		.user = SLICE_LIT("ann"),
+		.nsp = SLICE_LIT("/"),
+		.generation = who->generation,
+		.bytes_max = PAGE_MAX,
+	};
+}
+
+struct session_got session_wait(struct node *n, struct session_request r)
+{
+	struct session_got got = {0};
+
+	session_ask(n, &r, &got);
+	WAIT(got.calls);
+	return got;
+}
+
+enum err session_result(struct node *n, struct session_request r)
+{
+	struct session_got got = session_wait(n, r);
+	enum err err = got.err;
+
+	session_got_clear(&got);
+	return err;
+}
+
 const char *sid_of(const struct node *n, unsigned i, char out[ID_LEN + 1])
 {
 	snprintf(out, ID_LEN + 1, "%s%014u", n->code, i);

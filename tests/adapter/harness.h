@@ -139,6 +139,20 @@ struct session_got {
 void session_ask(struct node *n, const struct session_request *r,
 		 struct session_got *got);
 void session_got_clear(struct session_got *got);
+
+/* A socket of "/" and of the user ann, as its session is named. */
+struct who {
+	char sid[ID_LEN + 1], pid[PID_LEN + 1];
+	uint64_t generation, floor;
+};
+
+enum { PAGE_MAX = 1 << 20 };
+
+/* A request of it, with pages of PAGE_MAX and in no room. */
+struct session_request session_of(const struct who *who, enum session_op op);
+/* Ask, and wait for the answer; what came of it, and no more. */
+struct session_got session_wait(struct node *n, struct session_request r);
+enum err session_result(struct node *n, struct session_request r);
 /* The number in a line of `heard` or `messages`; 0: none. */
 uint64_t number_in(const char *line);
 

@@ -7,17 +7,11 @@
 #include "proto/mem.h"
 #include "test.h"
 
-enum { SOON_MS = 100, PAGE_MAX = 1 << 20 };
+enum { SOON_MS = 100 };
 
 struct world {
 	struct server *server; /* NULL: memory */
 	struct node *a, *b;
-};
-
-/* A socket, as its session is named. */
-struct who {
-	char sid[ID_LEN + 1], pid[PID_LEN + 1];
-	uint64_t generation, floor;
 };
 
 static struct setup setup(const struct world *w)
@@ -70,41 +64,9 @@ static void fence(struct world *w)
 	WAIT(strings_count(&w->b->heard, line) == 1);
 }
 
-static struct session_request of(const struct who *who, enum session_op op)
-{
-	return (struct session_request){
-		.op = op,
-		.sid = slice_of(who->sid, ID_LEN),
-		.pid = slice_of(who->pid, PID_LEN),
-		.user = SLICE_LIT("ann"),
-		.nsp = SLICE_LIT("/"),
-		.generation = who->generation,
-		.bytes_max = PAGE_MAX,
-	};
-}
-
-static struct session_got ask(struct node *n, struct session_request r)
-{
-	struct session_got got = {0};
-
-	session_ask(n, &r, &got);
-	WAIT(got.calls);
-	return got;
-}
-
-/* What came of it, and no more. */
-static enum err result(struct node *n, struct session_request r)
-{
-	struct session_got got = ask(n, r);
-	enum err err = got.err;
-
-	session_got_clear(&got);
-	return err;
-}
-
 static uint64_t number_of(struct node *n, struct session_request r)
 {
-	struct session_got got = ask(n, r);
+	struct session_got got = session_wait(n, r);
 	uint64_t number = got.r.number;
 
 	CHECK(got.err == ERR_OK);
@@ -122,16 +84,16 @@ static struct who meet(struct node *n)
 
 	sid_of(n, ++number, who.sid);
 	snprintf(who.pid, sizeof(who.pid), "%s%024u", who.sid, number);
-	r = of(&who, SESSION_NEW);
+	r = session_of(&who, SESSION_NEW);
 	who.floor = r.number = adapter_position(n->a, &offset);
-	CHECK(result(n, r) == ERR_OK);
+	CHECK(session_result(n, r) == ERR_OK);
 	return who;
 }
 
 static struct session_request of_room(const struct who *who, enum session_op op,
 				      const char *room)
 {
-	struct session_request r = of(who, op);
+	struct session_request r = session_of(who, op);
 
 	r.room = slice_str(room);
 	return r;
@@ -148,7 +110,7 @@ static uint64_t now(struct node *n)
 	struct who who = meet(n);
 	uint64_t number = enter(n, &who, "now");
 
-	CHECK(result(n, of(&who, SESSION_END)) == ERR_OK);
+	CHECK(session_result(n, session_of(&who, SESSION_END)) == ERR_OK);
 	return number;
 }
 
@@ -158,21 +120,21 @@ static uint64_t leave(struct node *n, const struct who *who, const char *room)
 	struct session_request r = of_room(who, SESSION_LEAVE, room);
 
 	r.number = now(n);
-	CHECK(result(n, r) == ERR_OK);
+	CHECK(session_result(n, r) == ERR_OK);
 	return r.number;
 }
 
 static void renew(struct node *n, struct who *who)
 {
-	struct session_request r = of(who, SESSION_RENEW);
+	struct session_request r = session_of(who, SESSION_RENEW);
 
 	who->floor = r.number = now(n);
-	CHECK(result(n, r) == ERR_OK);
+	CHECK(session_result(n, r) == ERR_OK);
 }
 
 static void park(struct node *n, const struct who *who)
 {
-	CHECK(result(n, of(who, SESSION_PARK)) == ERR_OK);
+	CHECK(session_result(n, session_of(who, SESSION_PARK)) == ERR_OK);
 }
 
 /* Logged, to "/". */
@@ -206,11 +168,11 @@ static void events(struct node *n, const char *rooms, unsigned count)
 
 static struct session_got take(struct node *n, struct who *who, const char *offset)
 {
-	struct session_request r = of(who, SESSION_TAKE);
+	struct session_request r = session_of(who, SESSION_TAKE);
 	struct session_got got;
 
 	r.offset = slice_str(offset);
-	got = ask(n, r);
+	got = session_wait(n, r);
 	if (got.err == ERR_OK) {
 		CHECK(got.r.generation == who->generation + 1);
 		who->generation = got.r.generation;
@@ -240,11 +202,11 @@ static enum err not_taken(struct node *n, struct who *who, const char *offset)
 static struct session_got replay(struct node *n, const struct who *who, uint64_t after,
 				 size_t bytes_max)
 {
-	struct session_request r = of(who, SESSION_REPLAY);
+	struct session_request r = session_of(who, SESSION_REPLAY);
 
 	r.number = after;
 	r.bytes_max = bytes_max;
-	return ask(n, r);
+	return session_wait(n, r);
 }
 
 /* The texts of messages, with spaces between. */
@@ -425,28 +387,28 @@ static void test_history_with_a_join(struct world *w)
 	event(w->a, NULL, "n");
 	r = of_room(&who, SESSION_JOIN, "history");
 	r.history = 5;
-	got = ask(w->a, r);
+	got = session_wait(w->a, r);
 	CHECK(got.err == ERR_OK);
 	check_texts(&got.messages, "26 27 28 29 30", "the last ones");
 	all = got.bytes;
 	session_got_clear(&got);
 	/* Again: by bytes; one comes whatever its size; more than there are. */
 	r.bytes_max = all - 1;
-	got = ask(w->a, r);
+	got = session_wait(w->a, r);
 	check_texts(&got.messages, "27 28 29 30", "one byte less");
 	session_got_clear(&got);
 	r.bytes_max = 1;
-	got = ask(w->a, r);
+	got = session_wait(w->a, r);
 	check_texts(&got.messages, "30", "one byte");
 	session_got_clear(&got);
 	r.bytes_max = PAGE_MAX;
 	r.history = SESSION_HISTORY_MAX;
-	got = ask(w->a, r);
+	got = session_wait(w->a, r);
 	CHECK(got.messages.n == 30);
 	session_got_clear(&got);
 	/* A room nothing was said in. */
 	r.room = SLICE_LIT("history nobody made");
-	got = ask(w->a, r);
+	got = session_wait(w->a, r);
 	CHECK(got.err == ERR_OK && got.messages.n == 0);
 	session_got_clear(&got);
 	end(w);
@@ -648,8 +610,9 @@ static void test_many_rooms(struct world *w)
 		WAIT(joins[i].calls);
 		CHECK(joins[i].err == ERR_OK);
 	}
-	CHECK(result(w->a, of_room(&who, SESSION_JOIN, "one more")) == ERR_TOO_MANY);
-	CHECK(result(w->a, of_room(&who, SESSION_JOIN, "many0")) == ERR_OK);
+	CHECK(session_result(w->a, of_room(&who, SESSION_JOIN, "one more")) ==
+	      ERR_TOO_MANY);
+	CHECK(session_result(w->a, of_room(&who, SESSION_JOIN, "many0")) == ERR_OK);
 	event(w->a, "many7", "7");
 	event(w->a, "many4000", "4000");
 	event(w->a, "many1,many2,many3", "123");
@@ -680,7 +643,7 @@ static void test_many_stays(struct world *w)
 	in = of_room(&who, SESSION_JOIN, "stays");
 	out = of_room(&who, SESSION_LEAVE, "stays");
 	for (unsigned i = 0; i < STAYS && !err; i++) {
-		got = ask(w->a, in);
+		got = session_wait(w->a, in);
 		err = got.err;
 		out.number = got.r.number + 1;
 		session_got_clear(&got);
@@ -688,16 +651,16 @@ static void test_many_stays(struct world *w)
 		if (err)
 			break;
 		stays++;
-		CHECK(result(w->a, out) == ERR_OK);
+		CHECK(session_result(w->a, out) == ERR_OK);
 		event(w->a, "stays", "y");
 	}
 	CHECK(err == ERR_TOO_MANY && stays == SESSION_SPANS_MAX);
 	renew(w->a, &who);
-	CHECK(result(w->a, in) == ERR_OK);
+	CHECK(session_result(w->a, in) == ERR_OK);
 	/* Where nothing came meanwhile, it was one stay. */
 	for (unsigned i = 0; i < STAYS; i++) {
 		out.number = enter(w->a, &who, "stays");
-		CHECK(result(w->a, out) == ERR_OK);
+		CHECK(session_result(w->a, out) == ERR_OK);
 	}
 	got = take(w->a, &who, "");
 	CHECK(got.err == ERR_OK && got.rooms.n <= 1);
@@ -709,7 +672,7 @@ static void test_many_stays(struct world *w)
 		out = of_room(&who, SESSION_LEAVE, room);
 		out.number = number_of(w->a, in) + 1;
 		event(w->a, "churn", "x");
-		CHECK(result(w->a, out) == ERR_OK);
+		CHECK(session_result(w->a, out) == ERR_OK);
 		if (i % CHURN == CHURN - 1)
 			renew(w->a, &who);
 	}
@@ -732,20 +695,20 @@ static void test_other_users_pid(struct world *w)
 	begin(w);
 	who = meet(w->a);
 	other = meet(w->a);
-	r = of(&who, SESSION_TAKE);
+	r = session_of(&who, SESSION_TAKE);
 	r.user = SLICE_LIT("eve");
-	CHECK(result(w->b, r) == ERR_NOT_FOUND);
+	CHECK(session_result(w->b, r) == ERR_NOT_FOUND);
 	r.user = SLICE_EMPTY;
-	CHECK(result(w->b, r) == ERR_NOT_FOUND);
-	r = of(&who, SESSION_TAKE);
+	CHECK(session_result(w->b, r) == ERR_NOT_FOUND);
+	r = session_of(&who, SESSION_TAKE);
 	r.pid = slice_of(other.pid, PID_LEN);
-	CHECK(result(w->b, r) == ERR_NOT_FOUND);
-	r = of(&who, SESSION_TAKE);
+	CHECK(session_result(w->b, r) == ERR_NOT_FOUND);
+	r = session_of(&who, SESSION_TAKE);
 	r.nsp = SLICE_LIT("/other");
-	CHECK(result(w->b, r) == ERR_NOT_FOUND);
-	r = of(&who, SESSION_TAKE);
+	CHECK(session_result(w->b, r) == ERR_NOT_FOUND);
+	r = session_of(&who, SESSION_TAKE);
 	r.sid = SLICE_LIT("AAAAAA-nobody-------");
-	CHECK(result(w->b, r) == ERR_NOT_FOUND);
+	CHECK(session_result(w->b, r) == ERR_NOT_FOUND);
 	fence(w);
 	CHECK(w->a->sessions.n == 0);
 	enter(w->a, &who, "r"); /* it is this generation's yet */
@@ -772,7 +735,7 @@ static void test_two_connections_one_pid(struct world *w)
 	CHECK(w->b == w->a || w->b->sessions.n == 0);
 	session_got_clear(&got);
 	/* Both at once: one is later, and the earlier one hears of it. */
-	r = of(&who, SESSION_TAKE);
+	r = session_of(&who, SESSION_TAKE);
 	session_ask(w->b, &r, &first);
 	session_ask(w->a, &r, &second);
 	WAIT(first.calls && second.calls);
@@ -780,9 +743,9 @@ static void test_two_connections_one_pid(struct world *w)
 	CHECK(first.r.generation + second.r.generation == 3 + 4);
 	CHECK(!first.r.parked && !second.r.parked);
 	who.generation = 3;
-	CHECK(result(w->b, of(&who, SESSION_RENEW)) == ERR_CLOSED);
+	CHECK(session_result(w->b, session_of(&who, SESSION_RENEW)) == ERR_CLOSED);
 	who.generation = 4;
-	CHECK(result(w->a, of(&who, SESSION_RENEW)) == ERR_OK);
+	CHECK(session_result(w->a, session_of(&who, SESSION_RENEW)) == ERR_OK);
 	WAIT(w->a->sessions.n + (w->b == w->a ? 0 : w->b->sessions.n) == 3);
 	session_got_clear(&first);
 	session_got_clear(&second);
@@ -864,9 +827,9 @@ static void test_quiet_client(struct world *w)
 	floor = who.floor;
 	event(w->a, "quiet", "2");
 	/* It does not go back. */
-	r = of(&who, SESSION_RENEW);
+	r = session_of(&who, SESSION_RENEW);
 	r.number = floor - 1;
-	CHECK(result(w->a, r) == ERR_OK);
+	CHECK(session_result(w->a, r) == ERR_OK);
 	CHECK(taken(w->b, &who, "") == floor);
 	check_missed(w->b, &who, floor, "2", "quiet client");
 	end(w);
@@ -890,11 +853,11 @@ static void test_stale_owner_renews(struct world *w)
 			&stale, ops[i], ops[i] == SESSION_JOIN ? "other" : "mine");
 
 		r.number = ops[i] == SESSION_REPLAY ? stale.floor : now(w->a);
-		CHECK(result(w->a, r) == ERR_CLOSED);
+		CHECK(session_result(w->a, r) == ERR_CLOSED);
 	}
 	/* One of the future is as wrong. */
 	stale.generation = 7;
-	CHECK(result(w->b, of(&stale, SESSION_RENEW)) == ERR_CLOSED);
+	CHECK(session_result(w->b, session_of(&stale, SESSION_RENEW)) == ERR_CLOSED);
 	got = take(w->b, &who, "");
 	CHECK(got.err == ERR_OK && !got.r.parked && got.r.number == who.floor);
 	CHECK(got.rooms.n == 1);
@@ -926,20 +889,20 @@ static void test_end_then_take(struct world *w)
 	who = meet(w->a);
 	enter(w->a, &who, "gone");
 	park(w->a, &who);
-	CHECK(result(w->b, of(&who, SESSION_END)) == ERR_OK);
+	CHECK(session_result(w->b, session_of(&who, SESSION_END)) == ERR_OK);
 	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
-		CHECK(result(w->a, of_room(&who, ops[i], "r")) == ERR_NOT_FOUND);
+		CHECK(session_result(w->a, of_room(&who, ops[i], "r")) == ERR_NOT_FOUND);
 	/* A new one of the same name has nothing of the old. */
 	who = meet(w->a);
 	enter(w->a, &who, "gone");
 	taken(w->b, &who, "");
 	other = who;
 	other.pid[PID_LEN - 1] = '!';
-	r = of(&other, SESSION_NEW);
+	r = session_of(&other, SESSION_NEW);
 	r.number = who.floor;
-	CHECK(result(w->a, r) == ERR_OK);
+	CHECK(session_result(w->a, r) == ERR_OK);
 	other.generation = 1;
-	CHECK(result(w->a, of(&other, SESSION_RENEW)) == ERR_OK);
+	CHECK(session_result(w->a, session_of(&other, SESSION_RENEW)) == ERR_OK);
 	CHECK(not_taken(w->b, &who, "") == ERR_NOT_FOUND);
 	got = take(w->b, &other, "");
 	CHECK(got.err == ERR_OK && got.rooms.n == 0);
@@ -957,16 +920,16 @@ static void test_asked_again(struct world *w)
 
 	begin(w);
 	who = meet(w->a);
-	begun = of(&who, SESSION_NEW);
+	begun = session_of(&who, SESSION_NEW);
 	begun.number = who.floor;
 	enter(w->a, &who, "again");
-	CHECK(result(w->a, begun) == ERR_OK);
+	CHECK(session_result(w->a, begun) == ERR_OK);
 	event(w->a, "again", "1");
 	left = of_room(&who, SESSION_LEAVE, "again");
 	left.number = leave(w->a, &who, "again");
 	event(w->a, "again", "2");
 	enter(w->a, &who, "again");
-	CHECK(result(w->a, left) == ERR_OK);
+	CHECK(session_result(w->a, left) == ERR_OK);
 	event(w->a, "again", "3");
 	got = take(w->b, &who, "");
 	CHECK(got.err == ERR_OK && got.r.generation == 2 && got.rooms.n == 1);
@@ -993,9 +956,9 @@ static void test_order_of_requests(struct world *w)
 		r = of_room(&who, SESSION_LEAVE, room);
 		r.number = UINT32_MAX; /* wherever that began */
 		session_ask(w->a, &r, &got[i][1]);
-		r = of(&who, SESSION_PARK);
+		r = session_of(&who, SESSION_PARK);
 		session_ask(w->a, &r, &got[i][2]);
-		r = of(&who, SESSION_TAKE);
+		r = session_of(&who, SESSION_TAKE);
 		session_ask(w->a, &r, &got[i][3]);
 		who.generation++;
 		if (i % 7 == 0)
@@ -1211,13 +1174,13 @@ static void test_log_cut(struct world *w)
 			  rows[i].name);
 		CHECK(who.generation == 2);
 		check_missed(w->b, &who, middle, "1 2 3", rows[i].name);
-		CHECK(result(w->b, (struct session_request){.op = SESSION_REPLAY,
-							    .sid = slice_str(who.sid),
-							    .nsp = SLICE_LIT("/"),
-							    .generation = 2,
-							    .number = who.floor,
-							    .bytes_max = PAGE_MAX}) ==
-		      ERR_LOST);
+		CHECK(session_result(w->b, (struct session_request){
+						   .op = SESSION_REPLAY,
+						   .sid = slice_str(who.sid),
+						   .nsp = SLICE_LIT("/"),
+						   .generation = 2,
+						   .number = who.floor,
+						   .bytes_max = PAGE_MAX}) == ERR_LOST);
 		/* Who was not in the room has lost nothing. */
 		if (rows[i].room)
 			taken(w->b, &other, "");
@@ -1260,7 +1223,7 @@ static bool is_there(struct node *n, struct who who)
 	enum err err;
 
 	who.generation = 77;
-	err = result(n, of(&who, SESSION_RENEW));
+	err = session_result(n, session_of(&who, SESSION_RENEW));
 	CHECK(err == ERR_CLOSED || err == ERR_NOT_FOUND);
 	return err == ERR_CLOSED;
 }
@@ -1303,7 +1266,7 @@ static void test_full(struct world *w)
 	begin_with(w, &s);
 	who = meet(w->a);
 	for (size_t i = 0; i < N; i++) {
-		struct session_request r = of(&who, SESSION_RENEW);
+		struct session_request r = session_of(&who, SESSION_RENEW);
 
 		session_ask(w->a, &r, &got[i]);
 	}
@@ -1407,12 +1370,12 @@ static void test_clock(struct world *w)
 		pass(RENEW);
 		renew(w->a, &who);
 	}
-	CHECK(result(w->a, (struct session_request){.op = SESSION_REPLAY,
-						    .sid = slice_str(who.sid),
-						    .nsp = SLICE_LIT("/"),
-						    .generation = 1,
-						    .number = first,
-						    .bytes_max = 1}) == ERR_LOST);
+	CHECK(session_result(w->a, (struct session_request){.op = SESSION_REPLAY,
+							    .sid = slice_str(who.sid),
+							    .nsp = SLICE_LIT("/"),
+							    .generation = 1,
+							    .number = first,
+							    .bytes_max = 1}) == ERR_LOST);
 	event(w->a, "idle", "last");
 	check_missed(w->a, &who, who.floor, "last", "of late");
 	end(w);

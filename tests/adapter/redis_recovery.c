@@ -5,8 +5,6 @@
 #include "proto/mem.h"
 #include "test.h"
 
-enum { PAGE_MAX = 1 << 20 };
-
 static struct server server;
 
 static struct setup setup(void)
@@ -18,42 +16,12 @@ static struct setup setup(void)
 	return s;
 }
 
-/* A socket, as its session is named. */
-struct who {
-	char sid[ID_LEN + 1], pid[PID_LEN + 1];
-	uint64_t generation;
-};
-
-static struct session_request of(const struct who *who, enum session_op op)
+static struct session_request in_r(const struct who *who, enum session_op op)
 {
-	return (struct session_request){
-		.op = op,
-		.sid = slice_of(who->sid, ID_LEN),
-		.pid = slice_of(who->pid, PID_LEN),
-		.user = SLICE_LIT("ann"),
-		.nsp = SLICE_LIT("/"),
-		.room = SLICE_LIT("r"),
-		.generation = who->generation,
-		.bytes_max = PAGE_MAX,
-	};
-}
+	struct session_request r = session_of(who, op);
 
-static struct session_got ask(struct node *n, struct session_request r)
-{
-	struct session_got got = {0};
-
-	session_ask(n, &r, &got);
-	WAIT(got.calls);
-	return got;
-}
-
-static enum err result(struct node *n, struct session_request r)
-{
-	struct session_got got = ask(n, r);
-	enum err err = got.err;
-
-	session_got_clear(&got);
-	return err;
+	r.room = SLICE_LIT("r");
+	return r;
 }
 
 /* A session of a socket of `n` that is in "r". */
@@ -66,10 +34,10 @@ static struct who meet(struct node *n)
 
 	sid_of(n, ++number, who.sid);
 	snprintf(who.pid, sizeof(who.pid), "%s%024u", who.sid, number);
-	r = of(&who, SESSION_NEW);
+	r = in_r(&who, SESSION_NEW);
 	r.number = adapter_position(n->a, &offset);
-	CHECK(result(n, r) == ERR_OK);
-	CHECK(result(n, of(&who, SESSION_JOIN)) == ERR_OK);
+	CHECK(session_result(n, r) == ERR_OK);
+	CHECK(session_result(n, in_r(&who, SESSION_JOIN)) == ERR_OK);
 	return who;
 }
 
@@ -329,21 +297,21 @@ static void test_restart_with_aof(void)
 	position(a, before);
 	event(b, "r", 2);
 	WAIT(heard_text(a, "r", 2) == 1);
-	CHECK(result(a, of(&who, SESSION_PARK)) == ERR_OK);
+	CHECK(session_result(a, in_r(&who, SESSION_PARK)) == ERR_OK);
 	restart(a, b, aof);
 	event(b, "r", 3);
 	WAIT(heard_text(a, "r", 3) == 1);
 	position(a, after);
 	CHECK(strncmp(before, after, 8) != 0); /* the era */
-	r = of(&who, SESSION_TAKE);
+	r = in_r(&who, SESSION_TAKE);
 	r.offset = slice_str(before);
-	got = ask(b, r);
+	got = session_wait(b, r);
 	CHECK(got.err == ERR_OK && got.r.parked);
-	r = of(&who, SESSION_REPLAY);
+	r = in_r(&who, SESSION_REPLAY);
 	r.generation = got.r.generation;
 	r.number = got.r.number;
 	session_got_clear(&got);
-	got = ask(b, r);
+	got = session_wait(b, r);
 	CHECK(got.err == ERR_OK && got.r.end && got.messages.n == 2);
 	session_got_clear(&got);
 	CHECK(a->missed == 0 && b->missed == 0);
@@ -378,8 +346,8 @@ static void test_restart_without_aof(void)
 	restart(a, b, NULL);
 	WAIT(a->missed == 1 && b->missed == 1);
 	a->number = b->number = 0; /* they begin anew */
-	r = of(&who, SESSION_TAKE);
-	CHECK(result(b, r) == ERR_NOT_FOUND);
+	r = in_r(&who, SESSION_TAKE);
+	CHECK(session_result(b, r) == ERR_NOT_FOUND);
 	event(b, "r", 2);
 	WAIT(heard_text(a, "r", 2) == 1);
 	event(a, "r", 3);
@@ -413,8 +381,8 @@ static void test_seq_reused(void)
 	join(b, "r");
 	who = meet(a);
 	other = meet(a);
-	CHECK(result(a, of(&who, SESSION_PARK)) == ERR_OK);
-	CHECK(result(a, of(&other, SESSION_PARK)) == ERR_OK);
+	CHECK(session_result(a, in_r(&who, SESSION_PARK)) == ERR_OK);
+	CHECK(session_result(a, in_r(&other, SESSION_PARK)) == ERR_OK);
 	event(b, "r", 1);
 	save();
 	event(b, "r", 2);
@@ -427,14 +395,14 @@ static void test_seq_reused(void)
 	event(b, "r", 4);
 	WAIT(heard_text(a, "r", 4) == 1);
 	CHECK(position(a, again) < number && strncmp(offset, again, 8) != 0);
-	r = of(&who, SESSION_TAKE);
+	r = in_r(&who, SESSION_TAKE);
 	r.offset = slice_str(offset);
-	CHECK(result(b, r) == ERR_LOST);
-	r = of(&other, SESSION_TAKE);
-	CHECK(result(b, r) == ERR_LOST);
+	CHECK(session_result(b, r) == ERR_LOST);
+	r = in_r(&other, SESSION_TAKE);
+	CHECK(session_result(b, r) == ERR_LOST);
 	who = meet(b); /* new ones are fine */
-	CHECK(result(b, of(&who, SESSION_PARK)) == ERR_OK);
-	CHECK(result(a, of(&who, SESSION_TAKE)) == ERR_OK);
+	CHECK(session_result(b, in_r(&who, SESSION_PARK)) == ERR_OK);
+	CHECK(session_result(a, in_r(&who, SESSION_TAKE)) == ERR_OK);
 	CHECK(a->missed == 1 && b->missed == 1);
 	node_end(a);
 	node_end(b);
@@ -450,16 +418,16 @@ static void test_member_lost(void)
 		struct setup s = setup();
 		struct node *a = node_up(&s, "MEMAAA"), *b = node_up(&s, "MEMBBB");
 		struct who who = meet(a);
-		struct session_request r = of(&who, ops[i]);
+		struct session_request r = in_r(&who, ops[i]);
 		char offset[OFFSET_MAX + 1];
 
 		r.room = ops[i] == SESSION_JOIN ? SLICE_LIT("late") : SLICE_LIT("r");
 		r.number = position(a, offset);
 		save();
-		CHECK(result(a, r) == ERR_OK);
+		CHECK(session_result(a, r) == ERR_OK);
 		restart(a, b, NULL);
 		WAIT(a->missed == 1 && b->missed == 1);
-		CHECK(result(b, of(&who, SESSION_TAKE)) == ERR_LOST);
+		CHECK(session_result(b, in_r(&who, SESSION_TAKE)) == ERR_LOST);
 		node_end(a);
 		node_end(b);
 	}
@@ -505,9 +473,9 @@ static void test_lost_while_live(void)
 	calls = function_calls();
 	WAIT(function_calls() >= calls + 4);
 	CHECK(a->missed == 1 && b->missed == 1);
-	r = of(&who, SESSION_TAKE);
+	r = in_r(&who, SESSION_TAKE);
 	r.offset = slice_str(before);
-	CHECK(result(b, r) == ERR_LOST);
+	CHECK(session_result(b, r) == ERR_LOST);
 	/* Without an event nobody is live who does not know, either. */
 	position(a, before);
 	snprintf(known, sizeof(known), "%s000", before);
@@ -536,19 +504,19 @@ static void test_failover(void)
 	position(a, offset);
 	event(b, "r", 2);
 	WAIT(heard_text(a, "r", 2) == 1);
-	CHECK(result(a, of(&who, SESSION_PARK)) == ERR_OK);
+	CHECK(session_result(a, in_r(&who, SESSION_PARK)) == ERR_OK);
 	save();
 	restart(a, b, NULL);
 	event(b, "r", 3);
-	r = of(&who, SESSION_TAKE);
+	r = in_r(&who, SESSION_TAKE);
 	r.offset = slice_str(offset);
-	got = ask(b, r);
+	got = session_wait(b, r);
 	CHECK(got.err == ERR_OK);
-	r = of(&who, SESSION_REPLAY);
+	r = in_r(&who, SESSION_REPLAY);
 	r.generation = got.r.generation;
 	r.number = got.r.number;
 	session_got_clear(&got);
-	got = ask(b, r);
+	got = session_wait(b, r);
 	CHECK(got.err == ERR_OK && got.r.end && got.messages.n == 2);
 	session_got_clear(&got);
 	CHECK(a->missed == 0 && b->missed == 0);
@@ -567,14 +535,14 @@ static void test_log_expired(void)
 	struct who who = meet(a);
 
 	event(a, "r", 1);
-	r = of(&who, SESSION_REPLAY);
-	got = ask(a, r);
+	r = in_r(&who, SESSION_REPLAY);
+	got = session_wait(a, r);
 	CHECK(got.err == ERR_OK && got.messages.n == 1);
 	session_got_clear(&got);
 	CHECK(server_ask(&server, "PTTL gh:{0}:log:/#r") >
 	      (long long)(s.o.sessions.window_ms + s.o.sessions.renew_ms));
 	CHECK(server_ask(&server, "DEL gh:{0}:log:/#r") == 1);
-	got = ask(a, r);
+	got = session_wait(a, r);
 	CHECK(got.err == ERR_OK && got.messages.n == 0 && got.r.end);
 	session_got_clear(&got);
 	node_end(a);
@@ -583,8 +551,8 @@ static void test_log_expired(void)
 	who = meet(a);
 	for (unsigned i = 1; i <= 6; i++)
 		event(a, "r", i);
-	r = of(&who, SESSION_REPLAY);
-	CHECK(result(a, r) == ERR_LOST);
+	r = in_r(&who, SESSION_REPLAY);
+	CHECK(session_result(a, r) == ERR_LOST);
 	node_end(a);
 }
 
@@ -607,7 +575,7 @@ static void test_wish_not_heard(void)
 	struct setup s = setup();
 	struct node *a = node_up(&s, "WISAAA"), *b = node_up(&s, "WISBBB");
 	struct who who = meet(a), other = meet(a);
-	struct session_request r = of(&who, SESSION_RENEW);
+	struct session_request r = in_r(&who, SESSION_RENEW);
 	struct session_got got;
 
 	CHECK(server_ask(&server, "FCALL gh_join 1 gh:{0} %s in", who.sid) == 1);
@@ -617,27 +585,27 @@ static void test_wish_not_heard(void)
 	CHECK(strstr(a->sessions.v[1], "left") && strstr(a->sessions.v[1], " 2 r"));
 	/* Heard of in time: with the next renewal, or the one after it. */
 	r.wishes = 1;
-	CHECK(result(a, r) == ERR_OK);
+	CHECK(session_result(a, r) == ERR_OK);
 	r.wishes = 2;
-	CHECK(result(a, r) == ERR_OK);
-	CHECK(result(a, r) == ERR_OK);
+	CHECK(session_result(a, r) == ERR_OK);
+	CHECK(session_result(a, r) == ERR_OK);
 	/* Nobody else pays, and not before there was time. */
 	CHECK(server_ask(&server, "FCALL gh_join 1 gh:{0} %s later", who.sid) == 1);
-	CHECK(result(a, r) == ERR_OK);
-	CHECK(result(a, r) == ERR_NOT_FOUND);
-	CHECK(result(a, of(&other, SESSION_RENEW)) == ERR_OK);
+	CHECK(session_result(a, r) == ERR_OK);
+	CHECK(session_result(a, r) == ERR_NOT_FOUND);
+	CHECK(session_result(a, in_r(&other, SESSION_RENEW)) == ERR_OK);
 	/* Its client is told. */
-	CHECK(result(b, of(&who, SESSION_TAKE)) == ERR_NOT_FOUND);
+	CHECK(session_result(b, in_r(&who, SESSION_TAKE)) == ERR_NOT_FOUND);
 	/* Who takes it finds all in the record. */
 	CHECK(server_ask(&server, "FCALL gh_join 1 gh:{0} %s in", other.sid) == 1);
-	CHECK(result(a, of(&other, SESSION_RENEW)) == ERR_OK);
-	got = ask(b, of(&other, SESSION_TAKE));
+	CHECK(session_result(a, in_r(&other, SESSION_RENEW)) == ERR_OK);
+	got = session_wait(b, in_r(&other, SESSION_TAKE));
 	CHECK(got.err == ERR_OK && got.r.wishes == 1);
 	other.generation = got.r.generation;
 	session_got_clear(&got);
-	r = of(&other, SESSION_RENEW);
+	r = in_r(&other, SESSION_RENEW);
 	r.wishes = 1;
-	CHECK(result(b, r) == ERR_OK && result(b, r) == ERR_OK);
+	CHECK(session_result(b, r) == ERR_OK && session_result(b, r) == ERR_OK);
 	node_end(a);
 	node_end(b);
 }
@@ -649,11 +617,11 @@ static void test_late_renewal(void)
 	struct setup s = setup();
 	struct node *a = node_up(&s, "OWNAAA"), *b = node_up(&s, "OWNBBB");
 	struct who who = meet(a);
-	struct session_request r = of(&who, SESSION_RENEW);
+	struct session_request r = in_r(&who, SESSION_RENEW);
 
 	r.arrived = true;
-	CHECK(result(b, r) == ERR_OK && !strcmp(owner_of(&who), "OWNBBB"));
-	CHECK(result(a, of(&who, SESSION_RENEW)) == ERR_OK);
+	CHECK(session_result(b, r) == ERR_OK && !strcmp(owner_of(&who), "OWNBBB"));
+	CHECK(session_result(a, in_r(&who, SESSION_RENEW)) == ERR_OK);
 	CHECK(!strcmp(owner_of(&who), "OWNBBB"));
 	node_end(a);
 	node_end(b);
