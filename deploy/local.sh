@@ -250,7 +250,7 @@ start_redis() {
 	start redis "$redis" --port 0 --unixsocket "$dir/redis.sock" --unixsocketperm 700 \
 		--save '' --appendonly no --dir "$dir" --daemonize no
 	wait_until redis "Redis answers" redis_answers
-	say "  redis    $dir/redis.sock"
+	say "  redis    unix://$dir/redis.sock"
 }
 
 node_at=() # ports, by number of the node

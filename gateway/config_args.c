@@ -136,9 +136,14 @@ void config_read_flags(struct config_load *l, int argc, char *const *argv,
 			char where[32];
 
 			snprintf(where, sizeof(where), "argument %d", i);
-			config_error(l, where,
-				     "is no flag; flags begin with --, --help "
-				     "lists them all");
+			if (i == 1)
+				config_error(l, where,
+					     "is no command; there are emit, queue and "
+					     "bench, and flags, which begin with --");
+			else
+				config_error(l, where,
+					     "is no flag, nor the value of one; flags "
+					     "begin with --, --help lists them all");
 			continue;
 		}
 		snprintf(f.name, sizeof(f.name), "%.*s", n < 60 ? (int)n : 60, arg);

@@ -106,6 +106,8 @@ void config_help(struct buf *out)
 		"  gatehouse --dev                    one node to try things out, at "
 		"http://127.0.0.1:3000\n"
 		"  gatehouse --config gatehouse.yaml  a node as the file says\n"
+		"  gatehouse emit --help              an event for clients, from a "
+		"shell\n"
 		"  gatehouse queue --help             what is in queues, and pushing to "
 		"them\n"
 		"  gatehouse bench --help             load for a Socket.IO server, and "

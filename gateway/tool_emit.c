@@ -68,10 +68,9 @@ static enum err read_words(struct emit *e, int argc, char *const *argv)
 		e->words++;
 		e->words_n--;
 	}
-	if (e->words_n == 0 || (e->room && !*e->room) || e->nsp[0] != '/' ||
-	    strchr(e->nsp, '#'))
-		return ERR_SYNTAX;
-	return ERR_OK;
+	if (e->nsp[0] != '/' || strchr(e->nsp, '#'))
+		return ERR_RANGE;
+	return e->words_n == 0 || (e->room && !*e->room) ? ERR_SYNTAX : ERR_OK;
 }
 
 static void on_published(void *arg, enum err err)
@@ -96,7 +95,7 @@ static bool emit_one(struct emit *e, struct slice data, const char *where)
 	uint32_t count;
 
 	if (mp_read_array(&c, &count) != ERR_OK || mp_read_str(&c, &name) != ERR_OK ||
-	    !sio_event_ok(data)) {
+	    !name.n || !sio_event_ok(data)) {
 		fprintf(stderr,
 			"gatehouse emit: %s is no event; an event has a name, a string "
 			"that "
@@ -181,12 +180,18 @@ int tool_emit(int argc, char *const *argv)
 	struct buf errors = BUF_INIT;
 	char **words = mem_zalloc((size_t)argc + 1, sizeof(char *));
 	int code = TOOL_CODE_WRONG;
+	enum err err;
 
 	e.words = words;
 	e.settings = mem_zalloc((size_t)argc + 2, sizeof(char *));
-	if (read_words(&e, argc, argv) != ERR_OK) {
+	err = read_words(&e, argc, argv);
+	if (err == ERR_RANGE) {
+		buf_str(&errors, "gatehouse emit: the name of a namespace begins with / "
+				 "and has no #\n");
+	} else if (err != ERR_OK) {
 		buf_str(&errors, "gatehouse emit: write gatehouse emit ROOM EVENT "
-				 "[ARGUMENT…]; --help says more\n");
+				 "[ARGUMENT…], or --all EVENT [ARGUMENT…]; a room has a "
+				 "name; --help says more\n");
 	} else if (e.help) {
 		fputs(help, stdout);
 		code = 0;

@@ -201,9 +201,8 @@ static bool push_one(struct queue_tool *t, struct slice payload, const char *whe
 	buf_deinit(&value);
 	if (!good) {
 		fprintf(stderr,
-			"gatehouse queue: %s is no JSON, which browsers could read; "
-			"quote "
-			"a text ('\"text\"'), or say --raw\n",
+			"gatehouse queue: %s is not JSON, so browsers could not read "
+			"it; quote a text ('\"text\"'), or say --raw\n",
 			where);
 		return false;
 	}
@@ -315,8 +314,9 @@ static int dead(struct queue_tool *t, enum queue_op op, const char *verb)
 		printf("%" PRIu64 " %s\n", n, verb);
 	if (!all && n < wanted) {
 		fprintf(stderr,
-			"gatehouse queue: %zu of the ids are no dead letters of %s\n",
-			wanted - (size_t)n, t->a->words[0]);
+			"gatehouse queue: %s has no dead letters of %zu of these "
+			"ids\n",
+			t->a->words[0], wanted - (size_t)n);
 		return TOOL_CODE_FAILED;
 	}
 	return 0;

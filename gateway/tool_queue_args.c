@@ -209,7 +209,7 @@ enum err tool_queue_read(int argc, char *const *argv, struct tool_queue_args *a,
 		return ERR_OK;
 	c = find_command(&r, &n);
 	if (!c) {
-		wrong(&r, "gatehouse queue",
+		wrong(&r, r.words_n ? config_shown(r.words[0]) : "gatehouse queue",
 		      "write push, peek, depth, dead list, dead requeue or dead drop; "
 		      "--help says more");
 		return ERR_SYNTAX;
@@ -224,6 +224,8 @@ enum err tool_queue_read(int argc, char *const *argv, struct tool_queue_args *a,
 			   c->usage);
 	else if (!*a->words[0])
 		wrong(&r, "QUEUE", "is empty");
+	else if (strchr(a->words[0], '}'))
+		wrong(&r, "QUEUE", "may not have a } in it");
 	else if (c->command == TOOL_DEAD_REQUEUE || c->command == TOOL_DEAD_DROP)
 		check_ids(&r);
 	return errors->n ? ERR_SYNTAX : ERR_OK;

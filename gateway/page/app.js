@@ -404,7 +404,8 @@
 
 	/* Our own messages come back too, in the room's one order: they take their place. */
 	function onMessage(message, ...rest) {
-		const stamp = rest[rest.length - 1] || {};
+		/* With recovery an offset comes behind it, a string. */
+		const stamp = rest.find((one) => one !== null && typeof one === "object") ?? {};
 		const room = message && rooms.get(message.room);
 		if (!room || typeof message.text !== "string")
 			return;

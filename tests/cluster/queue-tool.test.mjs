@@ -71,14 +71,14 @@ describe("gatehouse queue", () => {
     );
     const { code, err } = await tool(["push", "bad", "-"], { input: "1\nno\n3" });
     assert.equal(code, 2);
-    assert.match(err, /line 2 is no JSON/);
+    assert.match(err, /line 2 is not JSON/);
     assert.equal((await w().stats("bad")).pushed, 1);
   });
 
   test("what is no JSON is refused, unless it is meant so", async () => {
     const { code, err } = await tool(["push", "raw", "text"]);
     assert.equal(code, 2);
-    assert.match(err, /no JSON.*--raw/);
+    assert.match(err, /not JSON.*--raw/);
     await good(["push", "raw", "text", "--raw"]);
     assert.equal(lines(await good(["peek", "raw", "--json"]))[0].raw, "text");
   });
@@ -108,7 +108,7 @@ describe("gatehouse queue", () => {
     assert.equal(await good(["dead", "drop", "d", ids[1], "--json"]), '{"dropped":1}\n');
     const again = await tool(["dead", "drop", "d", ids[1], ids[2]]);
     assert.equal(again.code, 1);
-    assert.match(again.err, /1 of the ids are no dead letters of d/);
+    assert.match(again.err, /d has no dead letters of 1 of these ids/);
     assert.equal(await good(["dead", "requeue", "d", "all"]), "1 requeued\n");
     assert.equal(await good(["dead", "list", "d"]), "no dead letters\n");
     assert.equal((await w().stats("d")).length, 2);

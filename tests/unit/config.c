@@ -172,7 +172,8 @@ static const struct {
 	 "--redis-key: needs a value: Prefix of the Redis channels; the option `key` of "
 	 "the Socket.IO Redis adapter\n"},
 	{"stray argument", NULL, "", "--dev|redis://u:hunter2@h",
-	 "argument 2: is no flag; flags begin with --, --help lists them all\n"},
+	 "argument 2: is no flag, nor the value of one; flags begin with --, --help "
+	 "lists them all\n"},
 	{"value of a switch", NULL, "", "--dev=yes", "--dev: takes no value\n"},
 	{"value of a negation", NULL, "", "--dev|--no-page=1",
 	 "--no-page: takes no value\n"},

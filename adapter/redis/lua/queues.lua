@@ -23,7 +23,7 @@
 -- drawn are microseconds of Redis's clock, or the last one and one: they are in order, and
 -- none comes again even if the queue was forgotten in between. All is checked before the
 -- first write, since a function that fails is not rolled back.
-local VERSION = 1
+local VERSION = 2
 local MOVES = 100 -- groups promoted, and given back, in one call
 local STEPS = 1000 -- messages looked at in one call
 local TAKE_BYTES = 1048576 -- of payloads in one answer, but for the first
@@ -629,22 +629,32 @@ local function version()
   return VERSION
 end
 
-redis.register_function('gh_push', push)
-redis.register_function('gh_take', take)
-redis.register_function('gh_done', done)
-redis.register_function('gh_fail', fail)
-redis.register_function('gh_release', release)
-redis.register_function('gh_extend', extend)
-redis.register_function('gh_reap', reap)
-redis.register_function('gh_dead_requeue', dead_requeue)
-redis.register_function('gh_dead_drop', dead_drop)
-redis.register_function('gh_settings', set_settings)
+-- Another key would be that of a queue nobody takes from.
+local function of_queue(f)
+  return function(keys, args)
+    if not keys[1] or keys[2] or not string.find(keys[1] .. '@', '^gh:{q:[^}]+}@') then
+      return bad('the one key is gh:{q:NAME}, or gh:{q:NAME}@ and the redisKey of the nodes')
+    end
+    return f(keys, args)
+  end
+end
+
+redis.register_function('gh_push', of_queue(push))
+redis.register_function('gh_take', of_queue(take))
+redis.register_function('gh_done', of_queue(done))
+redis.register_function('gh_fail', of_queue(fail))
+redis.register_function('gh_release', of_queue(release))
+redis.register_function('gh_extend', of_queue(extend))
+redis.register_function('gh_reap', of_queue(reap))
+redis.register_function('gh_dead_requeue', of_queue(dead_requeue))
+redis.register_function('gh_dead_drop', of_queue(dead_drop))
+redis.register_function('gh_settings', of_queue(set_settings))
 
 -- These only read. (At load time there is no pairs() to go over a table of them.)
 local function register_reader(name, f)
   redis.register_function{function_name = name, callback = f, flags = {'no-writes'}}
 end
-register_reader('gh_peek', peek)
-register_reader('gh_dead_list', dead_list)
-register_reader('gh_stats', stats)
+register_reader('gh_peek', of_queue(peek))
+register_reader('gh_dead_list', of_queue(dead_list))
+register_reader('gh_stats', of_queue(stats))
 register_reader('gh_queues_version', version)

@@ -830,6 +830,16 @@ end
 
 -- --- for backends ---
 
+-- Another key would be that of a cluster that is not there.
+local function of_cluster(f)
+  return function(keys, args)
+    if not keys[1] or keys[2] or not string.find(keys[1] .. '@', '^gh:{0}@') then
+      return bad('the one key is gh:{0}, or gh:{0}@ and the redisKey of the nodes')
+    end
+    return f(keys, args)
+  end
+end
+
 -- namespace, room (or empty: all), the event as a JSON array or MessagePack
 local function gh_emit(keys, args)
   local nsp, room, data = args[1], args[2], args[3]
@@ -930,10 +940,10 @@ end
 redis.register_function('gh_publish', gh_publish)
 redis.register_function('gh_sync', gh_sync)
 redis.register_function('gh_session', gh_session)
-redis.register_function('gh_emit', gh_emit)
-redis.register_function('gh_disconnect', gh_disconnect)
-redis.register_function('gh_join', gh_join)
-redis.register_function('gh_leave', gh_leave)
+redis.register_function('gh_emit', of_cluster(gh_emit))
+redis.register_function('gh_disconnect', of_cluster(gh_disconnect))
+redis.register_function('gh_join', of_cluster(gh_join))
+redis.register_function('gh_leave', of_cluster(gh_leave))
 redis.register_function{
   function_name = 'gh_rooms_version',
   callback = function() return VERSION end,
