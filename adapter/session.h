@@ -77,11 +77,8 @@ struct session_request {
 	struct slice offset; /* TAKE: what the client says it has, or empty */
 	struct slice room;   /* JOIN, LEAVE */
 	unsigned flags;	     /* JOIN: kept for the gateway, 0 to 255 */
-	/* RENEW: so many events SESSION_JOINED and SESSION_LEFT of it were heard, ever.
-	 * If one of before the last RENEW was not, the session ends (ERR_NOT_FOUND). */
-	uint64_t wishes;
-	bool arrived; /* RENEW: it came here from another node, which may hear its events
-		       */
+	/* RENEW: it came here from another node, which heard its events until now. */
+	bool arrived;
 	size_t history;	  /* JOIN: so many of the room's last events */
 	size_t bytes_max; /* JOIN with history, REPLAY: of a page, but for one event */
 };
@@ -102,7 +99,6 @@ struct session_reply {
 	uint64_t generation; /* TAKE */
 	/* TAKE: it was parked, so that its owner has said good-bye for it. */
 	bool parked;
-	uint64_t wishes; /* TAKE: of which its rooms are what came */
 	/* TAKE: after which the client needs events (the later one of floor and offset);
 	 * JOIN: where it begins; REPLAY: up to where this page goes */
 	uint64_t number;
@@ -131,8 +127,8 @@ typedef void adapter_session_fn(void *arg, enum err err, const struct session_re
 enum session_event {
 	SESSION_TAKEN, /* its client is at another connection; number: generation */
 	SESSION_DISCONNECTED, /* a backend wants it away, for good */
-	/* A backend wants it in `room`, or out of it. They are counted together: number
-	 * is one more than the last time, unless some were not heard. */
+	/* A backend wants it in `room`, or out of it. Said again after each RENEW until
+	 * it was answered with a JOIN or LEAVE of that room. */
 	SESSION_JOINED,
 	SESSION_LEFT,
 };

@@ -71,6 +71,8 @@ void move_in_on_told(struct node *n, struct slice from, const struct relay_messa
 
 /* Its conn has nothing under way any more, or so it seems. */
 void move_out_check(struct move_out *m);
+/* Does the new node know what it is? What changes here now, it does not hear of. */
+bool move_out_is_told(const struct conn *c);
 /* Its conn ends. */
 void move_out_on_conn_gone(struct move_out *m);
 /* The conn has no socket any more that comes back (resume.h): it may be claimed. */

@@ -259,6 +259,12 @@ static struct move_out *find(const struct node *n, struct slice from, struct sli
 	return m && slice_eq(code_of(m), from) ? m : NULL;
 }
 
+bool move_out_is_told(const struct conn *c)
+{
+	return c->state == CONN_HANDED ||
+	       (c->state == CONN_LEAVING && c->move.out->state >= MOVE_OUT_TOLD);
+}
+
 /* The client has probed its WebSocket. */
 static void on_probed(struct node *n, struct slice from, const struct relay_message *r)
 {

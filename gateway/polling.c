@@ -286,7 +286,7 @@ static void polling_close(void *transport, enum conn_close reason)
 			format_of(p->conn->version, p->conn->base64, buf_view(&p->last)),
 			buf_view(&p->last));
 		rest = p->last.n > 0;
-		buf_clear(&p->last);
+		buf_deinit(&p->last);
 	} else {
 		rest = is_orderly(reason);
 	}
@@ -454,7 +454,7 @@ bool polling_linger(struct node *n, struct slice sid, bool get, struct exchange 
 	answer_last(x, format_of(l->version, l->base64, buf_view(&l->frames)),
 		    buf_view(&l->frames));
 	if (l->frames.n)
-		buf_clear(&l->frames);
+		buf_deinit(&l->frames);
 	else
 		linger_free(n, l);
 	return true;

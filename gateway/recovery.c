@@ -5,6 +5,7 @@
 
 #include "gateway/conn.h"
 #include "gateway/log.h"
+#include "gateway/move.h"
 #include "gateway/node.h"
 #include "gateway/resume.h"
 #include "gateway/rooms.h"
@@ -114,15 +115,6 @@ void recovery_begin(struct socket *s)
 
 /* --- ends --- */
 
-void recovery_park(struct node *n, struct slice sid, uint64_t generation)
-{
-	n->metrics.sessions_parked++;
-	adapter_session(n->adapter,
-			&(struct session_request){
-				.op = SESSION_PARK, .sid = sid, .generation = generation},
-			NULL, NULL);
-}
-
 /* May its client come back to it? As in the reference: not after it, or the server, chose
  * to end it, and not after a mistake of its own. */
 static bool is_kept(const struct conn *c)
@@ -135,15 +127,14 @@ void recovery_on_closed(struct socket *s)
 {
 	struct recovery *r = s->recovery;
 	struct session_request end;
+	bool kept;
 
 	if (!r || r->over)
 		return;
 	r->over = true;
-	if (is_kept(s->conn)) {
-		recovery_park(s->ns->node, socket_id(s), r->generation);
-		return;
-	}
-	end = request(s, SESSION_END);
+	kept = is_kept(s->conn);
+	s->ns->node->metrics.sessions_parked += kept;
+	end = request(s, kept ? SESSION_PARK : SESSION_END);
 	ask(s, &end, NULL, NULL);
 }
 
@@ -206,7 +197,6 @@ static void renew(struct socket *s)
 
 	*ref = socket_ref(s);
 	r.number = s->recovery->floor;
-	r.wishes = s->recovery->wishes;
 	r.arrived = s->recovery->arrived;
 	ask(s, &r, on_renewed, ref);
 }
@@ -276,7 +266,7 @@ bool recovery_fence_holds(const struct conn *c)
 	return !s || c->node->backend_up;
 }
 
-enum { RECOVERY_FIELDS = 6 };
+enum { RECOVERY_FIELDS = 5 };
 
 void recovery_pack(const struct socket *s, msgpack_packer *pk)
 {
@@ -291,7 +281,6 @@ void recovery_pack(const struct socket *s, msgpack_packer *pk)
 	msgpack_pack_uint64(pk, r->generation);
 	msgpack_pack_uint64(pk, r->pinged);
 	msgpack_pack_uint64(pk, r->floor);
-	msgpack_pack_uint64(pk, r->wishes);
 	mp_pack_str(pk, present_era(s->ns->node));
 }
 
@@ -302,7 +291,7 @@ static enum err read_number(struct mp_cursor *c, int64_t *out)
 
 enum err recovery_unpack(struct socket *s, struct mp_cursor *c)
 {
-	int64_t generation, pinged, floor, wishes;
+	int64_t generation, pinged, floor;
 	struct mp_value first;
 	struct slice secret, era;
 
@@ -313,14 +302,12 @@ enum err recovery_unpack(struct socket *s, struct mp_cursor *c)
 	if (first.type != MP_ARRAY || first.count != RECOVERY_FIELDS ||
 	    mp_read_str(c, &secret) != ERR_OK || secret.n != PID_LEN - ID_LEN ||
 	    read_number(c, &generation) != ERR_OK || read_number(c, &pinged) != ERR_OK ||
-	    read_number(c, &floor) != ERR_OK || read_number(c, &wishes) != ERR_OK ||
-	    mp_read_str(c, &era) != ERR_OK)
+	    read_number(c, &floor) != ERR_OK || mp_read_str(c, &era) != ERR_OK)
 		return ERR_SYNTAX;
 	if (!recovery_applies(s->conn, s->ns))
 		return ERR_SYNTAX;
 	recovery_restore(s, secret, (uint64_t)generation, (uint64_t)floor);
 	s->recovery->pinged = (uint64_t)pinged;
-	s->recovery->wishes = (uint64_t)wishes;
 	s->recovery->arrived = true;
 	if (!slice_eq(era, present_era(s->ns->node)))
 		s->recovery->misses = NO_MISSES;
@@ -443,13 +430,8 @@ uint64_t recoveries_next(const struct node *n)
 	return n->recoveries.missed_at;
 }
 
-/* One after one that was not heard does not count: renew() tells. */
-static void count_wish(struct recovery *r, uint64_t number)
-{
-	if (number == r->wishes + 1)
-		r->wishes = number;
-}
-
+/* Wishes for one that another node knows of already are told that node, when it says that
+ * the session has arrived. */
 static void on_event(struct socket *s, enum session_event what, uint64_t number,
 		     struct slice room)
 {
@@ -462,12 +444,12 @@ static void on_event(struct socket *s, enum session_event what, uint64_t number,
 		socket_disconnect(s, "server namespace disconnect");
 		break;
 	case SESSION_JOINED:
-		count_wish(s->recovery, number);
-		rooms_app_join(s, room);
+		if (!move_out_is_told(s->conn))
+			rooms_app_join(s, room);
 		break;
 	case SESSION_LEFT:
-		count_wish(s->recovery, number);
-		rooms_app_leave(s, room);
+		if (!move_out_is_told(s->conn))
+			rooms_app_leave(s, room);
 		break;
 	}
 }

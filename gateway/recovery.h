@@ -25,7 +25,6 @@ struct recovery {
 	uint64_t pinged; /* the position when its conn was last pinged */
 	uint64_t floor;	 /* the position up to which it surely has everything */
 	uint64_t misses; /* the node's when these were numbers of the present era */
-	uint64_t wishes; /* of backends about its rooms, heard of */
 	bool parked;	 /* it came back after others had heard of its end */
 	bool arrived;	 /* from another node, and the record may not say so yet */
 	bool over;	 /* another connection's, or nobody's: nothing is said of it */
@@ -58,8 +57,6 @@ void recovery_restore(struct socket *s, struct slice secret, uint64_t generation
 void recovery_pid(const struct socket *s, char *out);
 /* The socket ends: it is parked, or forgotten if that was somebody's wish. */
 void recovery_on_closed(struct socket *s);
-/* Park a session that no socket here has. */
-void recovery_park(struct node *n, struct slice sid, uint64_t generation);
 /* Its client is at another connection now: it ends without a word. */
 void recovery_let_go(struct socket *s);
 

@@ -117,35 +117,43 @@ static bool is_in(const struct session_room *room)
 }
 
 /* The node that had it until now said nothing, since it was to go on. */
-static void say_left(const struct resume *r, const struct session_room *rooms,
-		     size_t rooms_n)
+static void say_left(const struct resume *r)
 {
 	const struct adapter_member who = {
 		.sid = sid_of(r), .user = r->user ? slice_str(r->user) : SLICE_EMPTY};
 
-	for (size_t i = 0; i < rooms_n; i++) {
-		if (is_in(&rooms[i]) && rooms[i].flags & RECOVERY_ANNOUNCE)
-			rooms_app_on_member_lost(r->ns, rooms[i].name, &who);
+	for (size_t i = 0; i < r->rooms_n; i++) {
+		if (is_in(&r->rooms[i]) && r->rooms[i].flags & RECOVERY_ANNOUNCE)
+			rooms_app_on_member_lost(r->ns, r->rooms[i].name, &who);
 	}
+}
+
+/* If another connection was faster it goes on there. */
+static void on_let_go(void *arg, enum err err, const struct session_reply *reply)
+{
+	struct resume *r = arg;
+
+	(void)reply;
+	if (err == ERR_OK && !r->parked)
+		say_left(r);
+	r->held--;
+	free_if_unused(r);
 }
 
 /* What was taken is not gone on with here: it waits for the client's next try, or it
  * ends. */
 static void let_go(struct resume *r, bool park)
 {
+	const struct session_request request = {.op = park ? SESSION_PARK : SESSION_END,
+						.sid = sid_of(r),
+						.generation = r->generation};
+
 	if (!r->generation)
 		return;
-	if (!r->parked)
-		say_left(r, r->rooms, r->rooms_n);
-	if (park)
-		recovery_park(r->node, sid_of(r), r->generation);
-	else
-		adapter_session(r->node->adapter,
-				&(struct session_request){.op = SESSION_END,
-							  .sid = sid_of(r),
-							  .generation = r->generation},
-				NULL, NULL);
 	r->generation = 0;
+	r->node->metrics.sessions_parked += park;
+	r->held++;
+	adapter_session(r->node->adapter, &request, on_let_go, r);
 }
 
 /* Close the transport, for the client to try again. */
@@ -173,10 +181,9 @@ static void open_anew(struct resume *r)
 	struct conn *c = r->conn;
 	struct namespace *ns = r->ns;
 	struct buf auth = r->auth;
-	char *user = r->user;
+	char *user = r->user ? mem_strndup(r->user, strlen(r->user)) : NULL;
 	uint64_t expires_ms = r->expires_ms;
 
-	r->user = NULL;
 	r->auth = (struct buf){0};
 	end(r);
 	conn_on_connected(c);
@@ -403,7 +410,8 @@ static void ask_page(struct resume *r)
 /* One that is on its way to another node takes all along. */
 static bool has_drained(const struct resume *r)
 {
-	return r->conn->state == CONN_LEAVING || r->conn->outbox.bytes == 0;
+	return r->conn->state == CONN_LEAVING ||
+	       r->conn->outbox.bytes <= page_bytes(r) / 4;
 }
 
 static void next_page(struct resume *r)
@@ -572,7 +580,6 @@ static void on_taken(void *arg, enum err err, const struct session_reply *reply)
 				  r->expires_ms);
 	recovery_restore(r->socket, slice_of(r->pid + ID_LEN, PID_LEN - ID_LEN),
 			 r->generation, r->number);
-	r->socket->recovery->wishes = reply->wishes;
 	subscribe(r);
 }
 

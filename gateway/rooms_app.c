@@ -722,10 +722,12 @@ void rooms_app_leave(struct socket *s, struct slice room)
 {
 	struct member *m = room_member(s, room);
 
-	if (room_after_join(s, room, rooms_app_leave) || !m)
+	if (room_after_join(s, room, rooms_app_leave))
 		return;
 	if (s->recovery)
 		recovery_leave(s, room, NULL, NULL);
+	if (!m)
+		return;
 	if (m->announce)
 		leave_aloud(m);
 	else

@@ -158,9 +158,8 @@ static size_t put_words(const struct redis_sessions *s, const struct session_req
 		resp_word_u64(out, r->generation);
 		resp_word(out, buf_view(&offset));
 		resp_word_u64(out, live_ms);
-		resp_word_u64(out, r->wishes);
 		resp_word(out, r->arrived ? code : SLICE_EMPTY);
-		words = 6;
+		words = 5;
 		break;
 	case SESSION_PARK:
 		resp_word_u64(out, r->generation);
@@ -343,22 +342,21 @@ static bool read_spans(struct redis_sessions *s, struct slice text, unsigned *fl
 	return true;
 }
 
-/* {generation, parked, number, {room, spans, …}, wishes} */
+/* {generation, parked, number, {room, spans, …}} */
 static bool read_taken(struct redis_sessions *s, const struct resp *r,
 		       struct session_reply *reply)
 {
 	size_t spans_n = 0, at = 0;
 	const struct resp *rooms;
 
-	if (!resp_is_array(r, 5) || r->v[0].type != RESP_INT ||
+	if (!resp_is_array(r, 4) || r->v[0].type != RESP_INT ||
 	    r->v[1].type != RESP_INT || r->v[2].type != RESP_INT ||
-	    r->v[3].type != RESP_ARRAY || r->v[4].type != RESP_INT)
+	    r->v[3].type != RESP_ARRAY)
 		return false;
 	rooms = &r->v[3];
 	*reply = (struct session_reply){.generation = (uint64_t)r->v[0].i,
 					.parked = r->v[1].i != 0,
 					.number = (uint64_t)r->v[2].i,
-					.wishes = (uint64_t)r->v[4].i,
 					.rooms_n = rooms->n / 2};
 	if (reply->rooms_n > s->rooms_cap) {
 		s->rooms_cap = reply->rooms_n;

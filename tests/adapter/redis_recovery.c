@@ -568,44 +568,73 @@ static const char *owner_of(const struct who *who)
 	return owner;
 }
 
-/* Wishes of backends that its node does not hear of, as when its subscriptions are cut or
- * the session is just moving. */
-static void test_wish_not_heard(void)
+static bool has_field(const struct who *who, const char *field)
+{
+	return server_ask(&server, "HEXISTS gh:{0}:session:%s %s", who->sid, field) == 1;
+}
+
+/* What a backend wants of a session that is connected is told its node, with each renewal
+ * again, until it has done it. */
+static void test_wishes(void)
 {
 	struct setup s = setup();
 	struct node *a = node_up(&s, "WISAAA"), *b = node_up(&s, "WISBBB");
 	struct who who = meet(a), other = meet(a);
-	struct session_request r = in_r(&who, SESSION_RENEW);
+	struct session_request r;
 	struct session_got got;
+	char offset[OFFSET_MAX + 1];
+	uint64_t joined;
 
 	CHECK(server_ask(&server, "FCALL gh_join 1 gh:{0} %s in", who.sid) == 1);
 	CHECK(server_ask(&server, "FCALL gh_leave 1 gh:{0} %s r", who.sid) == 1);
 	WAIT(a->sessions.n == 2);
-	CHECK(strstr(a->sessions.v[0], "joined") && strstr(a->sessions.v[0], " 1 in"));
-	CHECK(strstr(a->sessions.v[1], "left") && strstr(a->sessions.v[1], " 2 r"));
-	/* Heard of in time: with the next renewal, or the one after it. */
-	r.wishes = 1;
+	CHECK(strstr(a->sessions.v[0], "joined") && strstr(a->sessions.v[1], "left"));
+	CHECK(has_field(&who, "w:in") && has_field(&who, "w:r"));
+	CHECK(!has_field(&who, "r:in")); /* nobody told its client */
+	CHECK(session_result(a, in_r(&who, SESSION_RENEW)) == ERR_OK);
+	WAIT(a->sessions.n == 4);
+	r = in_r(&who, SESSION_JOIN);
+	r.room = SLICE_LIT("in");
 	CHECK(session_result(a, r) == ERR_OK);
-	r.wishes = 2;
+	r = in_r(&who, SESSION_LEAVE);
+	r.number = position(a, offset);
 	CHECK(session_result(a, r) == ERR_OK);
-	CHECK(session_result(a, r) == ERR_OK);
-	/* Nobody else pays, and not before there was time. */
-	CHECK(server_ask(&server, "FCALL gh_join 1 gh:{0} %s later", who.sid) == 1);
-	CHECK(session_result(a, r) == ERR_OK);
-	CHECK(session_result(a, r) == ERR_NOT_FOUND);
-	CHECK(session_result(a, in_r(&other, SESSION_RENEW)) == ERR_OK);
-	/* Its client is told. */
-	CHECK(session_result(b, in_r(&who, SESSION_TAKE)) == ERR_NOT_FOUND);
-	/* Who takes it finds all in the record. */
-	CHECK(server_ask(&server, "FCALL gh_join 1 gh:{0} %s in", other.sid) == 1);
-	CHECK(session_result(a, in_r(&other, SESSION_RENEW)) == ERR_OK);
+	CHECK(!has_field(&who, "w:in") && !has_field(&who, "w:r"));
+	CHECK(session_result(a, in_r(&who, SESSION_RENEW)) == ERR_OK);
+	/* A node it has moved to hears of what the other was told. */
+	CHECK(server_ask(&server, "FCALL gh_join 1 gh:{0} %s late", who.sid) == 1);
+	WAIT(a->sessions.n == 5);
+	r = in_r(&who, SESSION_RENEW);
+	r.arrived = true;
+	CHECK(session_result(b, r) == ERR_OK);
+	WAIT(b->sessions.n == 1);
+	CHECK(strstr(b->sessions.v[0], "joined") && strstr(b->sessions.v[0], " late"));
+	CHECK(a->sessions.n == 5);
+	/* Who takes it is told that it is in that room: since it was wanted, */
+	CHECK(server_ask(&server, "FCALL gh_join 1 gh:{0} %s r", other.sid) == 1);
+	CHECK(!has_field(&other, "w:r")); /* it is already */
+	CHECK(server_ask(&server, "FCALL gh_join 1 gh:{0} %s late", other.sid) == 1);
+	event(a, "late", 1);
 	got = session_wait(b, in_r(&other, SESSION_TAKE));
-	CHECK(got.err == ERR_OK && got.r.wishes == 1);
+	CHECK(got.err == ERR_OK && got.rooms.n == 2);
 	other.generation = got.r.generation;
+	r = in_r(&other, SESSION_REPLAY);
+	r.number = got.r.number;
 	session_got_clear(&got);
-	r = in_r(&other, SESSION_RENEW);
-	r.wishes = 1;
-	CHECK(session_result(b, r) == ERR_OK && session_result(b, r) == ERR_OK);
+	got = session_wait(b, r);
+	CHECK(got.err == ERR_OK && got.messages.n == 1);
+	session_got_clear(&got);
+	CHECK(!has_field(&other, "w:late") && !has_field(&other, "wishes"));
+	/* or from now on, where its client has something newer: it was connected, and its
+	 * node did not do it. */
+	CHECK(server_ask(&server, "FCALL gh_join 1 gh:{0} %s last", other.sid) == 1);
+	event(a, "r", 2);
+	WAIT(position(b, offset) >= (joined = position(a, offset)));
+	r = in_r(&other, SESSION_TAKE);
+	r.offset = slice_str(offset);
+	got = session_wait(b, r);
+	CHECK(got.err == ERR_OK && got.rooms.n == 3 && got.r.number == joined);
+	session_got_clear(&got);
 	node_end(a);
 	node_end(b);
 }
@@ -642,7 +671,7 @@ int main(void)
 		test_lost_while_live,
 		test_failover,
 		test_log_expired,
-		test_wish_not_heard,
+		test_wishes,
 		test_late_renewal,
 	};
 	bool ok;

@@ -358,7 +358,10 @@ describe("recovery", () => {
       const event = ["socket.io#/#plain:x#", "/#plain:x", message];
       return call("gh_publish", run, "erathatisnot", "elsewhere", String(n + 1), String(n), "", ...event);
     };
+    const observer = await connected(a);
+    await ok(observer, "room:join", "plain:x");
     await except(0);
+    await heard(observer, "m"); // so the node has heard it, too, before it hears of the leave
     await ok(socket, "room:leave", "plain:y");
     await lose(socket);
     await except(1);

@@ -16,10 +16,10 @@
 --   <base>:recent          list: the last messages of all; the last one has number seq.
 --                          Where a number is that of a join or a leave: "member"
 --   <base>:session:<sid>   hash: pid, user, nsp, owner (node), generation, floor (offset),
---                          parked (ms), gone, wishes (how often a backend wanted it in or
---                          out of a room), due (so many of these its node should have
---                          heard by now), and r:<room> "<flags>:<joined>-<left> ...", of
---                          which the last has no left while it is in it
+--                          parked (ms), gone, r:<room> "<flags>:<joined>-<left> ...", of
+--                          which the last has no left while it is in it, and w:<room>
+--                          "joined <number>" or "left": what a backend wants of one that
+--                          is connected, until its node has done it; wishes: how many
 --
 -- An offset is "<era>-<number>". All is checked before the first write, since a function
 -- that fails is not rolled back.
@@ -274,10 +274,12 @@ local function append_log(b, log)
   return cut
 end
 
--- Cut what is more than the cap, so many at once.
-local function trim_recent(base, h, caps, some)
+-- Cut what is more than the cap: one by one, or where that would be many, many at once.
+local function trim_recent(base, h, caps)
+  local some = 1
   while h.bytes > caps.recent do
     local messages = redis.call('LPOP', base .. ':recent', some)
+    some = math.min(some * 2, CHUNK)
     if not messages then
       h.bytes = 0
       break
@@ -297,7 +299,7 @@ local function close_batch(b)
   if #b.recent > 0 then
     redis.call('RPUSH', recent, unpack(b.recent))
   end
-  trim_recent(b.base, h, b.caps, math.max(1, math.min(#b.recent, CHUNK)))
+  trim_recent(b.base, h, b.caps)
   write_head(h)
   return cut
 end
@@ -309,7 +311,7 @@ local function number_member(base, h)
   h.bytes = h.bytes + #MEMBER
   redis.call('RPUSH', base .. ':recent', MEMBER)
   if h.seq % CHUNK == 0 then
-    trim_recent(base, h, read_caps(h, ''), CHUNK)
+    trim_recent(base, h, read_caps(h, ''))
   end
   write_head(h)
 end
@@ -379,14 +381,14 @@ local function gh_sync(keys, args)
         local first = from - h.seq
         local some = redis.call('LRANGE', base .. ':recent', first, math.min(-1, first + CHUNK - 1))
         for _, message in ipairs(some) do
-          if #messages > 0 and bytes + #message > PAGE then
+          if bytes > 0 and bytes + #message > PAGE then
             bytes = PAGE
             break
           end
           if message ~= MEMBER then
             messages[#messages + 1] = message
-            bytes = bytes + #message
           end
+          bytes = bytes + #message
           from = from + 1
         end
       end
@@ -437,14 +439,14 @@ end
 -- nil, and what to answer: it is not there, or another's by now.
 local function open_session(base, sid, generation)
   local key = session_key(base, sid)
-  local s = redis.call('HMGET', key, 'generation', 'gone', 'nsp', 'floor', 'owner', 'parked', 'wishes', 'due')
+  local s = redis.call('HMGET', key, 'generation', 'gone', 'nsp', 'floor', 'owner', 'parked', 'wishes')
   if not s[1] or s[2] then
     return nil, redis.error_reply('NOSESSION there is none of this id')
   end
   if generation and s[1] ~= generation then
     return nil, redis.error_reply('STALE another connection has it')
   end
-  return {key = key, nsp = s[3], floor = s[4], owner = s[5], parked = s[6], wishes = s[7], due = s[8]}
+  return {key = key, nsp = s[3], floor = s[4], owner = s[5], parked = s[6], wishes = tonumber(s[7] or 0)}
 end
 
 -- The number a log entry begins with.
@@ -538,6 +540,32 @@ local function reaches(base, s, sid, after)
     end
   end
   return true
+end
+
+-- --- what backends want of a session that is connected ---
+
+local function set_wish(s, room, wish)
+  if redis.call('HSET', s.key, 'w:' .. room, wish) == 1 then
+    redis.call('HINCRBY', s.key, 'wishes', 1)
+  end
+end
+
+-- Its node did something about this room.
+local function clear_wish(s, room)
+  if s.wishes > 0 and redis.call('HDEL', s.key, 'w:' .. room) == 1 then
+    redis.call('HINCRBY', s.key, 'wishes', -1)
+  end
+end
+
+-- {room, "joined <number>" or "left"} of each.
+local function wishes_of(fields)
+  local wishes = {}
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 2) == 'w:' then
+      wishes[#wishes + 1] = {string.sub(fields[i], 3), fields[i + 1]}
+    end
+  end
+  return wishes
 end
 
 local function by_number(a, b)
@@ -634,13 +662,14 @@ local function session_join(base, h, answer, args)
   end
   local last = kept[#kept]
   local is_in = last and not last[2]
-  if not is_in and #kept == SPANS_MAX then
+  if not is_in and #kept >= SPANS_MAX then
     return redis.error_reply('TOOMANY stays in one room')
   elseif not is_in then
     number_member(base, h)
     kept[#kept + 1] = {h.seq}
   end
   redis.call('HSET', s.key, 'r:' .. room, format_spans(flags, kept))
+  clear_wish(s, room)
   local messages, bytes = {}, 0
   history, bytes_max = tonumber(history), tonumber(bytes_max)
   if history > 0 then
@@ -699,8 +728,39 @@ local function session_new(base, _, _, args)
   return 1
 end
 
+-- Into the rooms a backend wants it in, since then; what its node did not do any more.
+-- Where its client has something newer, it was connected, and is in them from now on.
+local function grant(base, h, s, wishes, after, rooms)
+  for _, wish in ipairs(wishes) do
+    local room, number = wish[1], tonumber(string.match(wish[2], '^joined (%d+)$'))
+    redis.call('HDEL', s.key, 'w:' .. room)
+    if number then
+      local field, flags, spans = 'r:' .. room, '4', {}
+      local value = redis.call('HGET', s.key, field)
+      if value then
+        local _
+        _, spans = parse_spans(value)
+      end
+      number_member(base, h)
+      spans[#spans + 1] = {number >= after and number or h.seq}
+      value = format_spans(flags, spans)
+      redis.call('HSET', s.key, field, value)
+      for i = 1, #rooms, 2 do
+        if rooms[i] == room then
+          table.remove(rooms, i)
+          table.remove(rooms, i)
+          break
+        end
+      end
+      rooms[#rooms + 1] = room
+      rooms[#rooms + 1] = value
+    end
+  end
+  redis.call('HDEL', s.key, 'wishes')
+end
+
 -- sid, pid, nsp, user, offset (or empty), node, ttl. Answers generation, was it parked,
--- after which number, for each room its name and spans, and how many wishes these hold.
+-- after which number, and for each room its name and spans.
 local function session_take(base, h, _, args)
   local sid, pid, nsp, user, offset, node, ttl = unpack(args)
   local key = session_key(base, sid)
@@ -733,12 +793,15 @@ local function session_take(base, h, _, args)
   end
   local generation = text(tonumber(s.generation) + 1)
   redis.call('HSET', key, 'owner', node, 'generation', generation)
-  redis.call('HDEL', key, 'parked', 'due')
+  redis.call('HDEL', key, 'parked')
   redis.call('PEXPIRE', key, ttl)
+  if s.wishes then
+    grant(base, h, {key = key}, wishes_of(fields), after, rooms)
+  end
   if not s.parked then
     put(log_channel(base, s.owner), 'session', 'taken', sid, generation, '')
   end
-  return {tonumber(generation), s.parked and 1 or 0, after, rooms, tonumber(s.wishes or 0)}
+  return {tonumber(generation), s.parked and 1 or 0, after, rooms}
 end
 
 local session_ops = {
@@ -757,21 +820,17 @@ function session_ops.leave(base, h, _, args)
   if leave(s, args[3], tonumber(args[4])) then
     number_member(base, h)
   end
+  clear_wish(s, args[3])
   return {h.seq, h.era}
 end
 
--- sid, generation, floor, ttl, wishes heard, node (or empty: as it was). The floor does
--- not go back. One whose node has not heard of a wish since it was renewed last will not:
--- what it lacks since is not known, so it ends.
+-- sid, generation, floor, ttl, node (or empty: as it was). The floor does not go back. What
+-- a backend wants of it and its node has not done is told again: it may not have heard.
 function session_ops.renew(base, h, _, args)
-  local sid, generation, floor, ttl, heard, node = unpack(args)
+  local sid, generation, floor, ttl, node = unpack(args)
   local s, refused = open_session(base, sid, generation)
   if not s then
     return refused
-  end
-  if s.due and tonumber(heard) < tonumber(s.due) then
-    redis.call('HSET', s.key, 'gone', '1')
-    return redis.error_reply('NOSESSION what a backend wanted of it was not heard')
   end
   local to, was = good(h, floor), good(h, s.floor)
   if not to or (was and was > to) then
@@ -781,11 +840,14 @@ function session_ops.renew(base, h, _, args)
   if node ~= '' then
     redis.call('HSET', s.key, 'owner', node)
   end
-  if s.wishes then
-    redis.call('HSET', s.key, 'due', s.wishes)
-  end
   redis.call('HDEL', s.key, 'parked')
   redis.call('PEXPIRE', s.key, ttl)
+  if s.wishes > 0 then
+    local channel = log_channel(base, node ~= '' and node or s.owner)
+    for _, wish in ipairs(wishes_of(redis.call('HGETALL', s.key))) do
+      put(channel, 'session', string.match(wish[2], '^%a+'), sid, '0', wish[1])
+    end
+  end
   return 1
 end
 
@@ -872,16 +934,9 @@ local function gh_emit(keys, args)
   return h.era .. '-' .. text(h.seq)
 end
 
--- What a backend wants of a session: done to the record, and its node is told, which may
--- have it, or be about to park it or to go on with it. That of rooms is counted.
-local function wish(base, sid, what, room)
-  local s, refused = open_session(base, sid)
-  if not s then
-    return refused
-  end
-  local n = room == '' and 0 or redis.call('HINCRBY', s.key, 'wishes', 1)
-  put(log_channel(base, s.owner), 'session', what, sid, text(n), room)
-  return s
+-- Its node is told, which may have it, or be about to park it or to go on with it.
+local function tell_node(base, s, what, sid, room)
+  put(log_channel(base, s.owner), 'session', what, sid, '0', room)
 end
 
 local function gh_disconnect(keys, args)
@@ -889,10 +944,11 @@ local function gh_disconnect(keys, args)
   if not args[1] or args[2] then
     return bad('gh_disconnect takes a socket id')
   end
-  local s = wish(base, args[1], 'disconnected', '')
-  if s.err then
+  local s = open_session(base, args[1])
+  if not s then
     return 0
   end
+  tell_node(base, s, 'disconnected', args[1], '')
   redis.call('HSET', s.key, 'gone', '1')
   return 1
 end
@@ -902,21 +958,31 @@ local function gh_join(keys, args)
   if not args[2] or args[3] or args[2] == '' then
     return bad('gh_join takes a socket id and a room')
   end
-  local s = wish(base, args[1], 'joined', args[2])
-  if s.err then
+  local h = open_head(base, this_run(), new_era())
+  local s = open_session(base, args[1])
+  if not s then
     return 0
   end
-  local h = open_head(base, this_run(), new_era())
   local value = redis.call('HGET', s.key, 'r:' .. args[2])
-  local flags, spans = '4', {}
+  local spans = {}
   if value then
-    flags, spans = parse_spans(value)
+    local _
+    _, spans = parse_spans(value)
   end
-  if #spans == 0 or spans[#spans][2] then
-    flags = '4'
-    number_member(base, h)
+  if #spans >= SPANS_MAX then
+    return bad('it was in this room too often since it answered a ping')
+  end
+  tell_node(base, s, 'joined', args[1], args[2])
+  if #spans > 0 and not spans[#spans][2] then
+    clear_wish(s, args[2])
+    return 1
+  end
+  number_member(base, h)
+  if s.parked then
     spans[#spans + 1] = {h.seq}
-    redis.call('HSET', s.key, 'r:' .. args[2], format_spans(flags, spans))
+    redis.call('HSET', s.key, 'r:' .. args[2], format_spans('4', spans))
+  else
+    set_wish(s, args[2], 'joined ' .. text(h.seq))
   end
   return 1
 end
@@ -926,13 +992,19 @@ local function gh_leave(keys, args)
   if not args[2] or args[3] or args[2] == '' then
     return bad('gh_leave takes a socket id and a room')
   end
-  local s = wish(base, args[1], 'left', args[2])
-  if s.err then
+  local h = open_head(base, this_run(), new_era())
+  local s = open_session(base, args[1])
+  if not s then
     return 0
   end
-  local h = open_head(base, this_run(), new_era())
+  tell_node(base, s, 'left', args[1], args[2])
   if leave(s, args[2], h.seq) then
     number_member(base, h)
+  end
+  if s.parked then
+    clear_wish(s, args[2])
+  else
+    set_wish(s, args[2], 'left')
   end
   return 1
 end
