@@ -11,12 +11,15 @@ const MEMBERS = 10;
 const RECEIVERS = 100;
 const BURST = 10;
 const TEXT = "x".repeat(100);
+const SILENT = 20_000; // rooms of a client each, in which nothing happens
+const SILENT_EACH = 500; // of a client
 
 export const CONFIG = {
   // No heartbeat comes between.
   pingInterval: 300_000,
   // It takes what comes as fast as it comes.
   eventRate: 0,
+  maxRooms: 1000,
   namespaces: [
     {
       name: "/",
@@ -45,6 +48,33 @@ async function join(node, n, room) {
 // Connections in rooms of a few each, which stay.
 export const crowd = (node, n) =>
   join(node, n, (i) => `${ROOM}:crowd:${n}:${Math.floor(i / MEMBERS)}`);
+
+// Clients that are alone in rooms of their own.
+async function silence(node, rooms) {
+  const clients = [];
+  for (let first = 0; first < rooms; first += SILENT_EACH) {
+    const client = await Client.connect(node.address, `${ROOM}:silent`);
+    const asks = Array.from({ length: SILENT_EACH }, (_, i) => `42${i}["room:join","${ROOM}:${first + i}"]`);
+    client.send(...asks);
+    for (let i = 0; i < asks.length; i++) await client.next("43");
+    clients.push(client);
+  }
+  return clients;
+}
+
+// One message to a room of a few, in a node with so many others.
+const among = (rooms) => ({
+  what: `one message to a room of ${MEMBERS}, among ${rooms} silent ones, and its ack`,
+  operations: 500,
+  warm: 50,
+  prepare: async (node) => {
+    const silent = await silence(node, rooms);
+    const talking = await join(node, MEMBERS, () => ROOM);
+    return { talking, clients: [...silent, ...talking], id: 0 };
+  },
+  run: (state) => emit(state.talking[0], state.talking, state.id++, ROOM),
+  finish: closeAll,
+});
 
 const offsetOf = (text) => JSON.parse(text.slice(2)).at(-1);
 
@@ -87,6 +117,9 @@ export const SCENARIOS = {
     },
     finish: closeAll,
   },
+  // What a message costs does not depend on how many rooms there are.
+  few: among(0),
+  many: among(SILENT),
   echo: {
     what: "one message to a room of its sender alone, and its ack",
     operations: 1000,
