@@ -76,7 +76,7 @@ async function healthy(...services) {
   }
 }
 
-// The code a node has since it started last, with which the ids of its sockets begin.
+// The code a node has since it started last, with which the ids of its connections begin.
 async function codeOf(service) {
   const log = await run("sh", ["-c", 'docker logs "$0" 2>&1', container(service)], { env });
   const starts = log
@@ -86,13 +86,14 @@ async function codeOf(service) {
     .filter(({ event }) => event === "starting");
   return starts.at(-1).node;
 }
-// Only of a client that never was on long-polling does the id tell where it is.
-const isOn = (code) => (socket) => socket.connected && socket.id.startsWith(code);
+// Only of a client that never was on long-polling does the id tell where it is; that of its
+// socket tells where it came in.
+const isOn = (code) => (socket) => socket.connected && socket.io.engine.id.startsWith(code);
 
 const WEBSOCKET = { transports: ["websocket"] };
 async function nodeOf(socket) {
   for (const node of NODES) if (isOn(await codeOf(node))(socket)) return node;
-  throw new Error(`no node has made ${socket.id}`);
+  throw new Error(`no node has made ${socket.io.engine.id}`);
 }
 
 const clients = [];
@@ -215,11 +216,13 @@ describe("docker-compose.yml", () => {
     const [ada] = people;
     const victim = await nodeOf(ada);
     const { id } = ada;
+    const { engine: before } = ada.io;
     await engine.docker("kill", container(victim));
-    await until("its client has noticed", () => ada.id !== id);
+    await until("its client has noticed", () => ada.io.engine !== before);
     await back(people);
     await talk(...people);
     assert.notEqual(await nodeOf(ada), victim);
+    assert.equal(ada.recovered && ada.id, id);
 
     await engine.docker("start", container(victim));
     await healthy(victim);
