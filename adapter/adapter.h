@@ -66,7 +66,7 @@ struct adapter_events {
 	void (*on_missed)(void *ctx);
 	/* Others did something with a session of this node. */
 	void (*on_session)(void *ctx, enum session_event what, struct slice sid,
-			   uint64_t number, struct slice room);
+			   uint64_t generation, struct slice room);
 	/* Something may be taken, now or at another time than was said, from a queue that
 	 * is watched (adapter_queue_watch), or
 	 * the watch was lost for a while. */

@@ -125,7 +125,7 @@ typedef void adapter_session_fn(void *arg, enum err err, const struct session_re
 
 /* What others did with a session of this node (adapter_events.on_session). */
 enum session_event {
-	SESSION_TAKEN, /* its client is at another connection; number: generation */
+	SESSION_TAKEN,	      /* its client is at another connection: `generation` */
 	SESSION_DISCONNECTED, /* a backend wants it away, for good */
 	/* A backend wants it in `room`, or out of it. Said again after each RENEW until
 	 * it was answered with a JOIN or LEAVE of that room. */

@@ -103,9 +103,9 @@ static void on_missed(void *ctx)
 }
 
 static void on_session(void *ctx, enum session_event what, struct slice sid,
-		       uint64_t number, struct slice room)
+		       uint64_t generation, struct slice room)
 {
-	recovery_on_session(ctx, what, sid, number, room);
+	recovery_on_session(ctx, what, sid, generation, room);
 }
 
 static const struct adapter_events adapter_events = {

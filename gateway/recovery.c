@@ -432,12 +432,12 @@ uint64_t recoveries_next(const struct node *n)
 
 /* Wishes for one that another node knows of already are told that node, when it says that
  * the session has arrived. */
-static void on_event(struct socket *s, enum session_event what, uint64_t number,
+static void on_event(struct socket *s, enum session_event what, uint64_t generation,
 		     struct slice room)
 {
 	switch (what) {
 	case SESSION_TAKEN:
-		if (s->recovery->generation < number)
+		if (s->recovery->generation < generation)
 			recovery_let_go(s);
 		break;
 	case SESSION_DISCONNECTED:
@@ -455,13 +455,13 @@ static void on_event(struct socket *s, enum session_event what, uint64_t number,
 }
 
 void recovery_on_session(struct node *n, enum session_event what, struct slice sid,
-			 uint64_t number, struct slice room)
+			 uint64_t generation, struct slice room)
 {
-	resumes_on_session(n, what, sid, number);
+	resumes_on_session(n, what, sid, generation);
 	for (size_t i = 0; i < n->config->namespaces_n; i++) {
 		struct socket *s = table_get(&n->namespaces[i].sockets, sid);
 
 		if (s && s->recovery && !s->recovery->over)
-			on_event(s, what, number, room);
+			on_event(s, what, generation, room);
 	}
 }

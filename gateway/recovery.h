@@ -95,6 +95,6 @@ bool recovery_needs_offset(struct slice data);
 /* What the adapter reports. */
 void recovery_on_missed(struct node *n);
 void recovery_on_session(struct node *n, enum session_event what, struct slice sid,
-			 uint64_t number, struct slice room);
+			 uint64_t generation, struct slice room);
 
 #endif

@@ -664,7 +664,7 @@ static bool is_about_rooms(enum session_event what)
 /* What is wanted of its rooms is on record, but they were read already: its next try
  * finds them as they are to be. */
 void resumes_on_session(struct node *n, enum session_event what, struct slice sid,
-			uint64_t number)
+			uint64_t generation)
 {
 	struct resume *r = table_get(&n->recoveries.resumes, sid);
 	struct link *l, *tmp;
@@ -677,7 +677,7 @@ void resumes_on_session(struct node *n, enum session_event what, struct slice si
 	}
 	if (r && is_about_rooms(what))
 		give_up(r, CONN_CLOSE_MISSED);
-	else if (r && what == SESSION_TAKEN && r->generation < number)
+	else if (r && what == SESSION_TAKEN && r->generation < generation)
 		cancel(r);
 	else if (r && what == SESSION_DISCONNECTED)
 		give_up(r, CONN_CLOSE_TAKEN);

@@ -32,6 +32,6 @@ bool resume_is_stuck(struct resume *r);
 /* recovery_on_missed, recovery_on_session */
 void resumes_on_missed(struct node *n);
 void resumes_on_session(struct node *n, enum session_event what, struct slice sid,
-			uint64_t number);
+			uint64_t generation);
 
 #endif

@@ -66,12 +66,12 @@ static void on_missed(void *ctx)
 }
 
 static void on_session(void *ctx, enum session_event what, struct slice sid,
-		       uint64_t number, struct slice room)
+		       uint64_t generation, struct slice room)
 {
 	(void)ctx;
 	(void)what;
 	(void)sid;
-	(void)number;
+	(void)generation;
 	(void)room;
 }
 

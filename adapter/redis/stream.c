@@ -371,15 +371,15 @@ static bool on_session(struct redis_stream *s, struct mp_cursor *c)
 		{SLICE_INIT("left"), SESSION_LEFT},
 	};
 	struct slice what, sid, room;
-	uint64_t number;
+	uint64_t generation;
 
-	if (mp_read_str(c, &what) || mp_read_str(c, &sid) || !read_token(c, &number) ||
-	    mp_read_str(c, &room))
+	if (mp_read_str(c, &what) || mp_read_str(c, &sid) ||
+	    !read_token(c, &generation) || mp_read_str(c, &room))
 		return false;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (slice_eq(what, names[i].name))
 			s->core->base.events->on_session(
-				s->core->base.ctx, names[i].event, sid, number, room);
+				s->core->base.ctx, names[i].event, sid, generation, room);
 	}
 	return true;
 }

@@ -285,7 +285,7 @@ static void on_missed(void *ctx)
 }
 
 static void on_session(void *ctx, enum session_event what, struct slice sid,
-		       uint64_t number, struct slice room)
+		       uint64_t generation, struct slice room)
 {
 	static const char *const names[] = {
 		[SESSION_TAKEN] = "taken",
@@ -300,7 +300,7 @@ static void on_session(void *ctx, enum session_event what, struct slice sid,
 	CHECK(!n->closing);
 	CHECK(sid.n == ID_LEN);
 	buf_printf(&line, "%s %.*s %llu", names[what], SLICE_FMT(sid),
-		   (unsigned long long)number);
+		   (unsigned long long)generation);
 	if (room.n)
 		buf_printf(&line, " %.*s", SLICE_FMT(room));
 	strings_push(&n->sessions, &line);

@@ -118,6 +118,20 @@ static bool all_ok(const struct answer *got, size_t n)
 	return true;
 }
 
+/* One in "r", where event 1 of `b` was heard, and where that was. */
+static struct who meet_and_hear(struct node *a, struct node *b,
+				char offset[OFFSET_MAX + 1])
+{
+	struct who who;
+
+	join(a, "r");
+	who = meet(a);
+	event(b, "r", 1);
+	WAIT(heard_text(a, "r", 1) == 1);
+	position(a, offset);
+	return who;
+}
+
 /* --- gaps --- */
 
 /* Gap fill with two rooms: what came while the subscriptions were cut comes once, in the
@@ -290,11 +304,7 @@ static void test_restart_with_aof(void)
 	server_start(&server, aof);
 	a = node_up(&s, "AOFAAA");
 	b = node_up(&s, "AOFBBB");
-	join(a, "r");
-	who = meet(a);
-	event(b, "r", 1);
-	WAIT(heard_text(a, "r", 1) == 1);
-	position(a, before);
+	who = meet_and_hear(a, b, before);
 	event(b, "r", 2);
 	WAIT(heard_text(a, "r", 2) == 1);
 	CHECK(session_result(a, in_r(&who, SESSION_PARK)) == ERR_OK);
@@ -456,11 +466,7 @@ static void test_lost_while_live(void)
 	long long calls;
 	struct who who;
 
-	join(a, "r");
-	who = meet(a);
-	event(b, "r", 1);
-	WAIT(heard_text(a, "r", 1) == 1);
-	position(a, before);
+	who = meet_and_hear(a, b, before);
 	snprintf(known, sizeof(known), "%s000", before);
 	lose("lost0001", known);
 	event(b, "r", 2);
@@ -497,11 +503,7 @@ static void test_failover(void)
 	struct session_got got;
 	struct who who;
 
-	join(a, "r");
-	who = meet(a);
-	event(b, "r", 1);
-	WAIT(heard_text(a, "r", 1) == 1);
-	position(a, offset);
+	who = meet_and_hear(a, b, offset);
 	event(b, "r", 2);
 	WAIT(heard_text(a, "r", 2) == 1);
 	CHECK(session_result(a, in_r(&who, SESSION_PARK)) == ERR_OK);

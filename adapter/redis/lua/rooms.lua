@@ -428,6 +428,15 @@ local function parse_spans(value)
   return flags, spans
 end
 
+local function spans_of(key, room)
+  local value = redis.call('HGET', key, 'r:' .. room)
+  if not value then
+    return {}
+  end
+  local _, spans = parse_spans(value)
+  return spans
+end
+
 local function format_spans(flags, spans)
   local parts = {}
   for i, span in ipairs(spans) do
@@ -646,13 +655,9 @@ local function session_join(base, h, answer, args)
   if not s then
     return refused
   end
-  local value = redis.call('HGET', s.key, 'r:' .. room)
-  local spans, kept = {}, {}
+  local spans, kept = spans_of(s.key, room), {}
   local floor = good(h, s.floor) or 0
-  if value then
-    local _
-    _, spans = parse_spans(value)
-  elseif not make_room(s.key, floor) then
+  if #spans == 0 and not make_room(s.key, floor) then
     return redis.error_reply('TOOMANY rooms')
   end
   for _, span in ipairs(spans) do
@@ -735,16 +740,11 @@ local function grant(base, h, s, wishes, after, rooms)
     local room, number = wish[1], tonumber(string.match(wish[2], '^joined (%d+)$'))
     redis.call('HDEL', s.key, 'w:' .. room)
     if number then
-      local field, flags, spans = 'r:' .. room, '4', {}
-      local value = redis.call('HGET', s.key, field)
-      if value then
-        local _
-        _, spans = parse_spans(value)
-      end
+      local spans = spans_of(s.key, room)
       number_member(base, h)
       spans[#spans + 1] = {number >= after and number or h.seq}
-      value = format_spans(flags, spans)
-      redis.call('HSET', s.key, field, value)
+      local value = format_spans('4', spans)
+      redis.call('HSET', s.key, 'r:' .. room, value)
       for i = 1, #rooms, 2 do
         if rooms[i] == room then
           table.remove(rooms, i)
@@ -963,12 +963,7 @@ local function gh_join(keys, args)
   if not s then
     return 0
   end
-  local value = redis.call('HGET', s.key, 'r:' .. args[2])
-  local spans = {}
-  if value then
-    local _
-    _, spans = parse_spans(value)
-  end
+  local spans = spans_of(s.key, args[2])
   if #spans >= SPANS_MAX then
     return bad('it was in this room too often since it answered a ping')
   end
