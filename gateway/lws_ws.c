@@ -56,24 +56,37 @@ static __attribute__((noinline)) void let_answer_go(struct lws_client *w)
 	cork(w, 0);
 }
 
+/* Most of what is sent needs nothing of lws, which takes longer for it than we do. What
+ * the kernel did not take, and every error, is lws's. */
+static struct slice send_now(const struct lws_client *w, struct slice bytes)
+{
+	ssize_t n;
+
+	if (lws_partial_buffered(w->wsi) || lws_is_ssl(w->wsi))
+		return bytes;
+	n = send(lws_get_socket_fd(w->wsi), bytes.p, bytes.n, MSG_NOSIGNAL);
+	return n > 0 ? slice_skip(bytes, (size_t)n) : bytes;
+}
+
 /* LWS_WRITE_HTTP on a WebSocket sends the bytes as they are, and keeps what the kernel
  * did not take; nothing documents it. Frames are built once and shared (frame.h), so this
  * is what makes fan-out cheap; tests/conformance would see it break. */
 static enum transport_result ws_write(void *transport, struct slice bytes)
 {
 	struct lws_client *w = transport;
+	struct slice rest = send_now(w, bytes);
 	/* lws does not change the bytes of a raw write, though it takes them as its own.
 	 */
-	uint8_t *p = (uint8_t *)(uintptr_t)bytes.p;
+	uint8_t *p = (uint8_t *)(uintptr_t)rest.p;
 
-	if (lws_write(w->wsi, p, bytes.n, LWS_WRITE_HTTP) < (int)bytes.n) {
+	if (rest.n && lws_write(w->wsi, p, rest.n, LWS_WRITE_HTTP) < (int)rest.n) {
 		let_go(w);
 		lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 		return TRANSPORT_BROKEN;
 	}
 	if (w->answer_held)
 		let_answer_go(w);
-	if (!lws_partial_buffered(w->wsi))
+	if (!rest.n || !lws_partial_buffered(w->wsi))
 		return TRANSPORT_SENT;
 	lws_callback_on_writable(w->wsi);
 	return TRANSPORT_CHOKED;
