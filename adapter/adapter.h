@@ -87,6 +87,8 @@ typedef void adapter_members_fn(void *arg, enum err err, uint64_t count,
 struct adapter_stats {
 	/* since start; tells and fences are among what was published */
 	uint64_t published, publish_failed, publish_unconfirmed;
+	/* `received_bytes`: of messages as they were carried, which without a backend is
+	 * what they hold. */
 	uint64_t received, received_bytes, malformed;
 	uint64_t told, told_bytes; /* heard by on_told; not among `received` */
 	uint64_t connects, gaps, ghosts_reaped;

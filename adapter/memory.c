@@ -13,6 +13,7 @@
 #include "proto/buf.h"
 #include "proto/list.h"
 #include "proto/mem.h"
+#include "proto/sio.h"
 #include "proto/table.h"
 
 enum job_kind {
@@ -32,11 +33,13 @@ struct job {
 	bool local, logged;
 	struct done done;
 	size_t limit;
-	struct session_request *session; /* JOB_SESSION; owned, with what it shows */
-	/* in `bytes`; key: of a room, or a node's code; a: message, sid or after;
+	struct session_request *session;    /* JOB_SESSION; owned, with what it shows */
+	struct cluster_broadcast broadcast; /* JOB_PUBLISH; in `bytes`, but for its uid */
+	/* in `bytes`; key: of a room, or a node's code; a: what is told, sid or after;
 	 * b: user */
 	struct slice key, a, b;
-	uint8_t bytes[];
+	size_t waiting_bytes; /* of a publish or tell */
+	_Alignas(struct slice) uint8_t bytes[];
 };
 
 /* A subscribed room. */
@@ -77,7 +80,6 @@ struct memory {
 	struct memory_log log;
 	struct memory_sessions sessions;
 	size_t sessions_waiting_bytes;
-	struct cluster_rooms decoded;
 	struct buf uid, scratch, numbered;
 	struct adapter_stats stats;
 };
@@ -107,19 +109,26 @@ static struct slice put(uint8_t **at, struct slice s)
 	return copy;
 }
 
+static struct job *ask_for(struct memory *m, enum job_kind kind, struct done done,
+			   size_t bytes)
+{
+	struct job *j = mem_alloc(sizeof(*j) + bytes);
+
+	*j = (struct job){
+		.kind = kind, .fail = m->closing ? ERR_CLOSED : ERR_OK, .done = done};
+	list_push(&m->jobs, &j->link);
+	return j;
+}
+
 static struct job *ask(struct memory *m, enum job_kind kind, struct done done,
 		       struct slice key, struct slice a, struct slice b)
 {
-	struct job *j = mem_zalloc(1, sizeof(*j) + key.n + a.n + b.n);
+	struct job *j = ask_for(m, kind, done, key.n + a.n + b.n);
 	uint8_t *at = j->bytes;
 
-	j->kind = kind;
-	j->fail = m->closing ? ERR_CLOSED : ERR_OK;
-	j->done = done;
 	j->key = put(&at, key);
 	j->a = put(&at, a);
 	j->b = put(&at, b);
-	list_push(&m->jobs, &j->link);
 	return j;
 }
 
@@ -145,47 +154,84 @@ static void memory_add_namespace(struct adapter *a, struct slice nsp)
 	table_add(&m->nsps, n->name, n);
 }
 
-/* As ask, within the limit of what may wait. */
-static struct job *ask_to_send(struct memory *m, enum job_kind kind, struct done done,
-			       struct slice key, struct slice message)
+/* May so much more wait to be sent? */
+static bool is_full(struct memory *m, size_t n)
 {
-	bool full = m->stats.publish_waiting_bytes + message.n > m->waiting_bytes_max;
-	struct job *j =
-		ask(m, kind, done, key, full ? SLICE_EMPTY : message, SLICE_EMPTY);
+	return m->stats.publish_waiting_bytes + n > m->waiting_bytes_max;
+}
 
+/* What it takes of what may wait; `n` 0 if it was too much. */
+static void wait_to_send(struct memory *m, struct job *j, bool full, size_t n)
+{
 	if (full && !j->fail)
 		j->fail = ERR_FULL;
+	j->waiting_bytes = full ? 0 : n;
 	m->stats.publish_waiting++;
-	m->stats.publish_waiting_bytes += j->a.n;
-	return j;
+	m->stats.publish_waiting_bytes += j->waiting_bytes;
+}
+
+static size_t lengths(const struct slice *v, size_t n)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += v[i].n;
+	return sum;
+}
+
+/* Not as a message: nobody else would read it. */
+static void copy_broadcast(struct memory *m, struct job *j,
+			   const struct cluster_broadcast *b)
+{
+	size_t rooms_n = b->rooms_n + b->except_n;
+	struct slice *rooms = (struct slice *)(void *)j->bytes;
+	uint8_t *at = (uint8_t *)(rooms + rooms_n);
+
+	j->broadcast = (struct cluster_broadcast){
+		.nsp = put(&at, b->nsp),
+		.rooms = rooms,
+		.rooms_n = b->rooms_n,
+		.except = rooms + b->rooms_n,
+		.except_n = b->except_n,
+		.flags = b->flags & (CLUSTER_VOLATILE | CLUSTER_LOCAL),
+		.data = put(&at, b->data),
+		.uid = buf_view(&m->uid),
+	};
+	for (size_t i = 0; i < b->rooms_n; i++)
+		rooms[i] = put(&at, b->rooms[i]);
+	for (size_t i = 0; i < b->except_n; i++)
+		rooms[b->rooms_n + i] = put(&at, b->except[i]);
 }
 
 static void memory_publish(struct adapter *a, const struct cluster_broadcast *b,
 			   adapter_done_fn *done, void *arg)
 {
 	struct memory *m = memory_of(a);
-	struct cluster_broadcast own = *b;
-	struct buf message = BUF_INIT;
-	struct job *j;
+	size_t n = (b->rooms_n + b->except_n) * sizeof(struct slice) + b->nsp.n +
+		   b->data.n + lengths(b->rooms, b->rooms_n) +
+		   lengths(b->except, b->except_n);
+	bool full = is_full(m, n);
+	struct job *j = ask_for(m, JOB_PUBLISH, done_plain(done, arg), full ? 0 : n);
 
 	assert(!(b->flags & CLUSTER_LOGGED) || m->log.o.on);
-	own.uid = buf_view(&m->uid);
-	own.flags &= ~(unsigned)CLUSTER_LOCAL;
-	buf_reserve(&message, b->data.n + 256); /* most need no more: it grows at once */
-	cluster_encode(&own, &message);
-	j = ask_to_send(m, JOB_PUBLISH, done_plain(done, arg), SLICE_EMPTY,
-			buf_view(&message));
+	wait_to_send(m, j, full, n);
 	j->local = b->flags & CLUSTER_LOCAL;
 	j->logged = !j->local && b->flags & CLUSTER_LOGGED;
-	buf_deinit(&message);
+	if (!full)
+		copy_broadcast(m, j, b);
 }
 
 /* Nobody else is there, so a fence is no more than this. */
 static void memory_tell(struct adapter *a, struct slice node_code, struct slice bytes,
 			adapter_done_fn *done, void *arg)
 {
+	struct memory *m = memory_of(a);
+	bool full = is_full(m, bytes.n);
+	struct job *j = ask(m, JOB_TELL, done_plain(done, arg), node_code,
+			    full ? SLICE_EMPTY : bytes, SLICE_EMPTY);
+
 	assert(node_code.n == NODE_CODE_LEN);
-	ask_to_send(memory_of(a), JOB_TELL, done_plain(done, arg), node_code, bytes);
+	wait_to_send(m, j, full, bytes.n);
 }
 
 static void memory_subscribe(struct adapter *a, struct slice nsp, struct slice room,
@@ -320,36 +366,41 @@ static bool heard(struct memory *m, const struct cluster_broadcast *b)
 }
 
 /* Numbered, logged, and heard with its number, in one step. */
-static void number(struct memory *m, struct job *j, struct cluster_broadcast *b)
+static void number(struct memory *m, struct cluster_broadcast *b)
 {
 	bool one = b->rooms_n == 1;
 	struct slice key = key_of(m, b->nsp, one ? b->rooms[0] : SLICE_EMPTY);
 
 	buf_clear(&m->numbered);
-	buf_slice(&m->numbered, j->a);
+	cluster_encode(b, &m->numbered);
 	memory_log_add(&m->log, key, !one, env_now_ms(m->base.env), &m->numbered);
 	m->stats.log_cut = m->log.cuts;
 	b->offset = memory_log_offset(&m->log);
 	b->number = m->log.seq;
 }
 
+/* What no adapter could say in a message, nobody hears. */
+static bool is_malformed(const struct cluster_broadcast *b)
+{
+	return b->rooms_n > CLUSTER_ROOMS_MAX || b->except_n > CLUSTER_ROOMS_MAX ||
+	       !sio_event_ok(b->data);
+}
+
 static void run_publish(struct memory *m, struct job *j)
 {
-	struct cluster_broadcast b;
-	enum err err = cluster_decode(j->a, &m->decoded, &b);
+	struct cluster_broadcast *b = &j->broadcast;
+	bool malformed = is_malformed(b);
 
 	if (!j->local)
 		m->stats.published++;
-	if (!err && j->logged)
-		number(m, j, &b);
-	if (err) { /* what the gateway asked for cannot be said in a message */
+	if (!malformed && j->logged)
+		number(m, b);
+	if (malformed) {
 		m->stats.malformed++;
-	} else if (heard(m, &b)) {
-		if (j->local)
-			b.flags |= CLUSTER_LOCAL;
+	} else if (heard(m, b)) {
 		m->stats.received++;
-		m->stats.received_bytes += j->a.n;
-		m->base.events->on_message(m->base.ctx, &b);
+		m->stats.received_bytes += j->waiting_bytes;
+		m->base.events->on_message(m->base.ctx, b);
 	}
 	done_run(j->done, ERR_OK);
 }
@@ -518,7 +569,7 @@ static void run(struct memory *m, struct job *j)
 
 	if (j->kind == JOB_PUBLISH || j->kind == JOB_TELL) {
 		m->stats.publish_waiting--;
-		m->stats.publish_waiting_bytes -= j->a.n;
+		m->stats.publish_waiting_bytes -= j->waiting_bytes;
 		m->stats.publish_failed += fail != ERR_OK;
 	}
 	if (j->kind == JOB_SESSION)
@@ -569,7 +620,6 @@ static void memory_free(struct memory *m)
 	memory_queues_deinit(&m->queues);
 	memory_sessions_deinit(&m->sessions);
 	memory_log_deinit(&m->log);
-	cluster_rooms_deinit(&m->decoded);
 	buf_deinit(&m->uid);
 	buf_deinit(&m->scratch);
 	buf_deinit(&m->numbered);
