@@ -373,6 +373,7 @@ static void number(struct memory *m, struct cluster_broadcast *b)
 
 	buf_clear(&m->numbered);
 	cluster_encode(b, &m->numbered);
+	cluster_await_offset(&m->numbered);
 	memory_log_add(&m->log, key, !one, env_now_ms(m->base.env), &m->numbered);
 	m->stats.log_cut = m->log.cuts;
 	b->offset = memory_log_offset(&m->log);

@@ -45,9 +45,8 @@ struct memory_log {
 void memory_log_init(struct memory_log *m, const struct session_options *o,
 		     const struct env *env, const uint64_t seed[2]);
 void memory_log_deinit(struct memory_log *m);
-/* Give an encoded message of three elements the next number, which is m->seq then, and
- * its offset, and keep a copy in the log of that key. `nsp_wide`: the key is a
- * namespace's. */
+/* Give an encoded message that awaits its offset the next number, which is m->seq then,
+ * and keep a copy in the log of that key. `nsp_wide`: the key is a namespace's. */
 void memory_log_add(struct memory_log *m, struct slice key, bool nsp_wide,
 		    uint64_t now_ms, struct buf *message);
 /* The text of the last number, until the next one is given; empty before the first. */

@@ -240,12 +240,20 @@ enum err cluster_offset(struct slice offset, struct slice *era, uint64_t *number
 	return ERR_OK;
 }
 
+/* Heads of arrays, of three and of four. */
+enum { ENCODED = 0x93, NUMBERED = 0x94 };
+
+void cluster_await_offset(struct buf *message)
+{
+	assert(message->n && message->p[0] == ENCODED);
+	message->p[0] = NUMBERED;
+}
+
 void cluster_put_offset(struct buf *message, struct slice offset)
 {
 	msgpack_packer pk;
 
-	assert(message->n && message->p[0] == 0x93);
-	message->p[0] = 0x94;
+	assert(message->n && message->p[0] == NUMBERED);
 	mp_packer(&pk, message);
 	mp_pack_str(&pk, offset);
 }

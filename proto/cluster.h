@@ -58,7 +58,9 @@ MUST_USE enum err cluster_decode(struct slice message, struct cluster_rooms *roo
 /* The number in an offset, which is behind its last `-`. ERR_SYNTAX: it is none. */
 MUST_USE enum err cluster_offset(struct slice offset, struct slice *era,
 				 uint64_t *number);
-/* Append `offset` to an encoded message of three elements, as the numbering step does. */
+/* Let an encoded message count an offset that is still to be appended. */
+void cluster_await_offset(struct buf *message);
+/* Append it, as the numbering step does. */
 void cluster_put_offset(struct buf *message, struct slice offset);
 
 /* Append the channel a broadcast to these rooms goes to. */

@@ -9,7 +9,7 @@ enum {
 	BACKLOG_BYTES_MAX = 1024 * 1024,
 	SCRATCH_KEEP_BYTES = 64 * 1024,
 	/* Logged ones in one call, during which nobody else is served by Redis. */
-	BATCH_MAX = 128,
+	BATCH_MAX = 256,
 	BATCH_BYTES_MAX = 512 * 1024,
 	LOGGED_WORDS = 3,
 };
@@ -315,15 +315,15 @@ void redis_publisher_publish(struct redis_publisher *p, const struct cluster_bro
 	if (b->flags & CLUSTER_LOCAL) {
 		publish_local(p, done);
 	} else {
+		bool logged = b->flags & CLUSTER_LOGGED && redis_stream_on(p->stream);
+
 		buf_clear(&p->channel);
 		cluster_channel(buf_view(&p->core->key), b->nsp, b->rooms, b->rooms_n,
 				&p->channel);
 		p->in_room = b->rooms_n == 1;
-		publish_message(p,
-				b->flags & CLUSTER_LOGGED && redis_stream_on(p->stream)
-					? PUBLISH_LOGGED
-					: PUBLISH_ALL,
-				done);
+		if (logged)
+			cluster_await_offset(&p->message);
+		publish_message(p, logged ? PUBLISH_LOGGED : PUBLISH_ALL, done);
 	}
 	forget_message(p);
 }

@@ -252,7 +252,7 @@ static long long once(unsigned number, unsigned before)
 	redisReply *r = redisCommand(server.ctl,
 				     "FCALL gh_publish 1 gh:{0} %s e ONCEAA %u %u %s c "
 				     "/#once %s",
-				     "", number, before, "", "\x93\x01\x01\x01");
+				     "", number, before, "", "\x94\x01\x01\x01");
 	bool done = r && r->type == REDIS_REPLY_ARRAY;
 
 	CHECK(done || (r && r->str && !strncmp(r->str, "AHEAD", 5)));

@@ -355,6 +355,7 @@ describe("recovery", () => {
     const except = (n) => {
       const to = { rooms: ["plain:x"], except: ["plain:y"], flags: {} };
       const message = msgpack.encode(["gh-emit", { type: 2, data: ["m", n], nsp: "/" }, to]);
+      message[0]++; // it counts the offset, which is appended
       const event = ["socket.io#/#plain:x#", "/#plain:x", message];
       return call("gh_publish", run, "erathatisnot", "elsewhere", String(n + 1), String(n), "", ...event);
     };

@@ -69,6 +69,7 @@ const struct store_entry *store_publish(struct store *s, struct slice key,
 	snprintf(offset, sizeof(offset), "era-%llu", (unsigned long long)e->number);
 	buf_slice(&e->key, key);
 	buf_slice(&e->message, message);
+	cluster_await_offset(&e->message);
 	cluster_put_offset(&e->message, slice_str(offset));
 	list_push(&s->log, &e->link);
 	return e;

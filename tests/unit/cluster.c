@@ -432,6 +432,7 @@ static void test_put_offset(void)
 		uint64_t number;
 
 		buf_slice(&out, message);
+		cluster_await_offset(&out);
 		cluster_put_offset(&out, offsets[i]);
 		CHECK(cluster_decode(message, &plain_rooms, &plain) == ERR_OK);
 		CHECK(!plain.offset.n && !plain.number);

@@ -24,7 +24,7 @@
 -- An offset is "<era>-<number>". All is checked before the first write, since a function
 -- that fails is not rolled back.
 -- with parts/json.lua
-local VERSION = 2
+local VERSION = 3
 local PAST = 8 -- eras that are remembered
 local PUB_TTL = 3600 -- s
 local CHUNK = 64 -- entries read at once
@@ -38,6 +38,25 @@ local ERA = 'abcdefghijklmnopqrstuvwxyz0123456789'
 
 local function text(n)
   return string.format('%.0f', n)
+end
+
+-- The same for one number after the other, of which only the last digits change.
+local low_texts, high, high_text = {}, nil, nil
+
+local function number_text(n)
+  local low = n % 1000
+  if n < 1000 then
+    return text(n)
+  elseif n - low ~= high then
+    high = n - low
+    high_text = text(high / 1000)
+  end
+  local low_text = low_texts[low]
+  if not low_text then
+    low_text = string.format('%03d', low)
+    low_texts[low] = low_text
+  end
+  return high_text .. low_text
 end
 
 local function bad(what)
@@ -211,16 +230,17 @@ local function open_batch(base, h, caps)
           era = h.era .. '-', time = ' ' .. text(now) .. ' '}
 end
 
--- Number a message of three elements and publish it.
+-- Number a message, whose head counts its offset already, and publish it. Each string made
+-- here costs as much as it is long: Redis's Lua hashes every byte of it.
 local function append(b, channel, log, message)
   local h = b.h
   h.seq = h.seq + 1
-  local number = text(h.seq)
+  local number = number_text(h.seq)
   local n = #b.era + #number
   if b.head_n ~= n then
     b.head_n, b.head = n, pack_head(n, 160, 31, 217, 218, 219)
   end
-  message = '\148' .. string.sub(message, 2) .. b.head .. b.era .. number
+  message = message .. b.head .. b.era .. number
   local entries = b.entries[log]
   if not entries then
     entries = {bytes = 0}
@@ -924,7 +944,7 @@ local function gh_emit(keys, args)
   local h = open_head(base, this_run(), new_era())
   local caps = read_caps(h, '')
   local rooms = room == '' and '\144' or '\145' .. pack_str(room)
-  local message = '\147' .. pack_str('gh-emit') .. '\131' .. pack_str('type') .. '\2' ..
+  local message = '\148' .. pack_str('gh-emit') .. '\131' .. pack_str('type') .. '\2' ..
     pack_str('data') .. data .. pack_str('nsp') .. pack_str(nsp) .. '\131' ..
     pack_str('rooms') .. rooms .. pack_str('except') .. '\144' .. pack_str('flags') .. '\128'
   local channel = prefix_of(base) .. '#' .. nsp .. '#' .. (room == '' and '' or room .. '#')
