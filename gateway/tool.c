@@ -7,7 +7,7 @@
 
 enum { WAIT_MS = 10000 }; /* for Redis to answer */
 
-/* --- what the adapter reports: but for its log nothing is of interest --- */
+/* --- what the adapter reports: but for its log little is of interest --- */
 
 static void on_message(void *ctx, const struct cluster_broadcast *b)
 {
@@ -24,9 +24,10 @@ static void on_told(void *ctx, struct slice from, struct slice bytes)
 
 static void on_state(void *ctx, bool up, bool gap)
 {
-	(void)ctx;
-	(void)up;
+	struct tool *t = ctx;
+
 	(void)gap;
+	t->up |= up;
 }
 
 static void on_presence_lost(void *ctx)
@@ -58,6 +59,11 @@ static void on_log(void *ctx, enum adapter_log_level level, const char *id,
 		return;
 	buf_clear(&t->log);
 	buf_printf(&t->log, "%s %s", id, text);
+	if (t->up || t->told)
+		return;
+	t->told = true;
+	fprintf(stderr, "waiting up to %d s for Redis: %s\n", WAIT_MS / 1000,
+		buf_cstr(&t->log));
 }
 
 static void on_missed(void *ctx)

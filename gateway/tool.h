@@ -19,6 +19,7 @@ struct tool {
 	size_t under_way;
 	enum err err;	/* the first */
 	struct buf log; /* the last thing Redis's connection had to say */
+	bool up, told;	/* connected once; that it is waited for was said */
 	bool closed;
 };
 

@@ -7,6 +7,7 @@ import { encode } from "notepack.io";
 import { connected, heard, ok, settled, take } from "../lib/clients.mjs";
 import { useNode, useRedis } from "../lib/hooks.mjs";
 import { Random } from "../lib/random.mjs";
+import { RedisServer } from "../lib/redis.mjs";
 import { within } from "../lib/wait.mjs";
 
 const NAMESPACES = ["/", "/other"].map((name) => ({
@@ -115,13 +116,13 @@ describe("publishing from backends", () => {
     await heard(socket, "good");
   });
 
-  async function tool(args, input = "") {
-    const child = spawn(process.env.GATEHOUSE_BIN, ["emit", "--redis", redis.url, ...args], {
+  async function tool(args, input = "", url = redis.url, onError = () => {}) {
+    const child = spawn(process.env.GATEHOUSE_BIN, ["emit", "--redis", url, ...args], {
       env: { PATH: process.env.PATH },
     });
     const result = { out: "", err: "" };
     child.stdout.on("data", (data) => (result.out += data));
-    child.stderr.on("data", (data) => (result.err += data));
+    child.stderr.on("data", (data) => onError((result.err += data)));
     child.stdin.on("error", () => {});
     child.stdin.end(input);
     result.code = await within("the tool ends", new Promise((done) => child.on("close", done)));
@@ -140,6 +141,15 @@ describe("publishing from backends", () => {
     assert.equal(out, "3000 emitted\n");
     const numbers = (await heard(socket, "m", 3000)).map(([n]) => n);
     assert.deepEqual(numbers, numbers.map((_, i) => i));
+  });
+
+  test("gatehouse emit says what it waits for, and goes on when it is there", async () => {
+    const late = new RedisServer();
+    let starting;
+    const { err, code } = await tool(["tool", "e"], "", late.url, () => (starting ??= late.start()));
+    await starting;
+    assert.match(err, /^waiting up to 10 s for Redis: redis_unreachable .*\n$/);
+    assert.equal(code, 0);
   });
 
   test("gatehouse emit called wrongly", async () => {
