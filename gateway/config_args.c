@@ -17,6 +17,19 @@ struct flag {
 	bool attached;		     /* as --name=value */
 };
 
+/* What other servers call the place where they listen. */
+static bool says_where(const char *flag)
+{
+	static const char *const names[] = {"--port", "-p", "--host", "--bind",
+					    "--address"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(flag, names[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void unknown_flag(struct config_load *l, const char *name)
 {
 	char names[SETTINGS_N][SETTING_NAME_MAX];
@@ -27,12 +40,15 @@ static void unknown_flag(struct config_load *l, const char *name)
 		config_error(l, name, "must come first, with a URL and nothing else");
 		return;
 	}
+	l->unknown = true;
 	for (size_t i = 0; i < SETTINGS_N; i++) {
 		setting_flag(&settings[i], names[i]);
 		all[i] = names[i];
 	}
 	memcpy(all + SETTINGS_N, other_flags, sizeof(other_flags));
-	nearest = config_nearest(name, all, SETTINGS_N + OTHER_FLAGS_N);
+	nearest = says_where(name)
+			  ? "--listen"
+			  : config_nearest(name, all, SETTINGS_N + OTHER_FLAGS_N);
 	if (nearest)
 		config_error(l, config_name(name), "no such flag; did you mean %s?",
 			     nearest);
@@ -185,6 +201,7 @@ static void unknown_variable(struct config_load *l, const char *name)
 		setting_env(&settings[i], names[i]);
 		all[i] = names[i];
 	}
+	l->unknown = true;
 	all[SETTINGS_N] = "GATEHOUSE_CONFIG";
 	all[SETTINGS_N + 1] = "GATEHOUSE_DEV";
 	snprintf(shown, sizeof(shown), "%s", name);

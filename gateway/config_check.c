@@ -101,7 +101,7 @@ static void check_listen(struct config_load *l)
 {
 	const struct config *c = l->c;
 
-	if (c->listen.n == 0 && !is_wrong(l, "listen"))
+	if (c->listen.n == 0 && !is_wrong(l, "listen") && !l->unknown)
 		config_error(l, setting_where(l, "listen"),
 			     "is not set; write \"listen: 127.0.0.1:3000\" in the file, "
 			     "--listen 127.0.0.1:3000, or --dev to try things out");
@@ -393,7 +393,7 @@ static void check_namespaces(struct config_load *l)
 	bool secret = c->jwt_secret || c->jwt_secret_file || is_wrong(l, "jwtSecret") ||
 		      is_wrong(l, "jwtSecretFile");
 
-	if (!l->namespaces_given && !c->dev)
+	if (!l->namespaces_given && !c->dev && !l->unknown)
 		config_error(
 			l, l->file ? l->file : "namespaces",
 			"%s, so nobody could connect; write \"namespaces: [{name: /, "

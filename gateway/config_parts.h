@@ -62,6 +62,8 @@ struct config_load {
 	char *file;	/* NULL: none */
 	bool file_lost; /* it could not be read or is no YAML: who knows what it sets */
 	bool check_only;
+	bool unknown; /* a name was not known: it may have been meant for what is missing
+		       */
 	struct {
 		enum config_source source;
 		char *where; /* NULL: default */

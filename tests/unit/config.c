@@ -157,14 +157,8 @@ static const struct {
 	 "--frobnicate: no such flag; --help lists them all\n"},
 	{"flag that steers the terminal", NULL, "", "--dev|--\x1b[31m",
 	 "\"--\\u001b[31m\": no such flag; --help lists them all\n"},
-	{"one dash", NULL, "", "-dev",
-	 "-dev: no such flag; did you mean --dev?\n"
-	 "listen: is not set; write \"listen: 127.0.0.1:3000\" in the file, --listen "
-	 "127.0.0.1:3000, or --dev to try things out\n"
-	 "namespaces: there are none, so nobody could connect; write \"namespaces: "
-	 "[{name: "
-	 "/, auth: none}]\" in a file and name it with --config, or use --dev to try "
-	 "things out\n"},
+	{"one dash", NULL, "", "-dev", "-dev: no such flag; did you mean --dev?\n"},
+	{"port", NULL, "", "--port|80", "--port: no such flag; did you mean --listen?\n"},
 	{"no value", NULL, "", "--dev|--max-conns",
 	 "--max-conns: needs a value: Connections one node takes; more are refused with "
 	 "503\n"},
