@@ -325,6 +325,14 @@ function withoutHalves(value) {
   return value;
 }
 
+// Are there keys that notepack takes for one? Which value it keeps then depends on where in the
+// text each stood, which JavaScript's objects do not say once a key came twice.
+function mergesKeys(value) {
+  if (!value || typeof value !== "object") return false;
+  const merged = !Array.isArray(value) && Object.keys(withoutHalves(value)).length < Object.keys(value).length;
+  return merged || Object.values(value).some(mergesKeys);
+}
+
 // As socket.io-parser takes a packet apart.
 function deconstruct(value, bins) {
   if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) {
@@ -371,7 +379,8 @@ function compareTexts() {
     same(JSON.parse(ours), JSON.parse(JSON.stringify(want)), "text → value → text", text);
     // Objects differ in the order of keys and in duplicates; all else is the same text.
     if (!ours.includes("{")) same(ours, JSON.stringify(want), "text", text);
-    if (!hasProto(text)) same(notepack.decode(mp), withoutHalves(want), "value, as notepack reads it,", text);
+    if (!hasProto(text) && !mergesKeys(want))
+      same(notepack.decode(mp), withoutHalves(want), "value, as notepack reads it,", text);
   });
   return `${texts.length} texts, ${refused} of them refused`;
 }
