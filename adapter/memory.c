@@ -30,7 +30,7 @@ struct job {
 	struct link link;
 	enum job_kind kind;
 	enum err fail; /* decided when it was asked for; not ERR_OK: only said */
-	bool local, logged;
+	bool logged;
 	struct done done;
 	size_t limit;
 	struct session_request *session;    /* JOB_SESSION; owned, with what it shows */
@@ -38,7 +38,7 @@ struct job {
 	/* in `bytes`; key: of a room, or a node's code; a: what is told, sid or after;
 	 * b: user */
 	struct slice key, a, b;
-	size_t waiting_bytes; /* of a publish or tell */
+	size_t waiting_bytes; /* what it takes of those that may wait */
 	_Alignas(struct slice) uint8_t bytes[];
 };
 
@@ -160,7 +160,7 @@ static bool is_full(struct memory *m, size_t n)
 	return m->stats.publish_waiting_bytes + n > m->waiting_bytes_max;
 }
 
-/* What it takes of what may wait; `n` 0 if it was too much. */
+/* One that is too much waits for its answer alone. */
 static void wait_to_send(struct memory *m, struct job *j, bool full, size_t n)
 {
 	if (full && !j->fail)
@@ -215,8 +215,7 @@ static void memory_publish(struct adapter *a, const struct cluster_broadcast *b,
 
 	assert(!(b->flags & CLUSTER_LOGGED) || m->log.o.on);
 	wait_to_send(m, j, full, n);
-	j->local = b->flags & CLUSTER_LOCAL;
-	j->logged = !j->local && b->flags & CLUSTER_LOGGED;
+	j->logged = !(b->flags & CLUSTER_LOCAL) && b->flags & CLUSTER_LOGGED;
 	if (!full)
 		copy_broadcast(m, j, b);
 }
@@ -315,7 +314,6 @@ static void memory_queue_unwatch(struct adapter *a, struct slice queue)
 	memory_queues_unwatch(&memory_of(a)->queues, queue);
 }
 
-/* `limit`: what it takes of the bytes that may wait. */
 static void memory_session(struct adapter *a, const struct session_request *r,
 			   adapter_session_fn *done, void *arg)
 {
@@ -341,8 +339,8 @@ static void memory_session(struct adapter *a, const struct session_request *r,
 	if (m->sessions_waiting_bytes + cost > m->waiting_bytes_max)
 		j->fail = ERR_FULL;
 	else
-		j->limit = cost;
-	m->sessions_waiting_bytes += j->limit;
+		j->waiting_bytes = cost;
+	m->sessions_waiting_bytes += j->waiting_bytes;
 }
 
 static uint64_t memory_position(const struct adapter *a, struct slice *offset)
@@ -392,7 +390,7 @@ static void run_publish(struct memory *m, struct job *j)
 	struct cluster_broadcast *b = &j->broadcast;
 	bool malformed = is_malformed(b);
 
-	if (!j->local)
+	if (!(b->flags & CLUSTER_LOCAL))
 		m->stats.published++;
 	if (!malformed && j->logged)
 		number(m, b);
@@ -574,7 +572,7 @@ static void run(struct memory *m, struct job *j)
 		m->stats.publish_failed += fail != ERR_OK;
 	}
 	if (j->kind == JOB_SESSION)
-		m->sessions_waiting_bytes -= j->limit;
+		m->sessions_waiting_bytes -= j->waiting_bytes;
 	if (fail) {
 		done_run(j->done, fail);
 		return;
